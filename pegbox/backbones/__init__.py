@@ -1,0 +1,15 @@
+"""Backbones: one file a family, each a table over a network of `transformers`."""
+
+from functools import cache
+from importlib import import_module
+
+from pegbox import registry
+from pegbox.backbones._fold import Backbone, Family, Front, State, find_sites, from_config, load, locate, outline
+
+__all__ = ["Backbone", "Family", "Front", "State", "families", "find_sites", "from_config", "load", "locate", "outline"]
+
+
+@cache
+def families() -> dict[str, Family]:
+    """Returns name → family of every backbone file and installed entry point."""
+    return {name: import_module(module).family for name, module in registry.names("backbones").items()}

@@ -1,0 +1,143 @@
+"""What wav2vec 2.0, HuBERT and WavLM share: a strided convolution front-end over the waveform, then blocks."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from pegbox.backbones._fold import Entry, Front, Memory, Part, State, Undo, Where
+
+ROLES: Final[Mapping[str, Where]] = MappingProxyType(
+    {
+        "enter": Entry(""),
+        "q": "attention.q_proj",
+        "k": "attention.k_proj",
+        "v": "attention.v_proj",
+        "o": "attention.out_proj",
+        "memory": Memory("attention"),
+        "attn": "attention",
+        "norm1": "layer_norm",
+        "up": "feed_forward.intermediate_dense",
+        "down": "feed_forward.output_dense",
+        "ffn": "feed_forward",
+        "norm2": "final_layer_norm",
+        "leave": "",
+    }
+)
+PADDING: Final = (
+    "exact: results do not depend on the other clips of a batch; where the front-end has a group norm over time, "
+    "clips of unequal length pass through it one length at a time"
+)
+
+
+class Normalise(nn.Module):
+    """Zero mean and unit variance over each clip's own samples, where the checkpoint asks for it."""
+
+    def __init__(self, front: Front, config: Any) -> None:
+        super().__init__()
+        self.active = bool(front.settings.get("do_normalize", True))
+
+    def forward(self, wave: Tensor, lengths: Tensor) -> Tensor:  # (batch, samples), (batch,)
+        """Returns the waveforms to feed; padded samples are zero."""
+        real = torch.arange(wave.shape[1], device=wave.device) < lengths.to(wave.device)[:, None]
+        if not self.active:
+            return wave * real
+        count = lengths.to(wave)[:, None]
+        mean = (wave * real).sum(1, keepdim=True) / count
+        centred = (wave - mean) * real
+        variance = centred.square().sum(1, keepdim=True) / count
+        return centred / torch.sqrt(variance + 1e-7)
+
+
+def stem_roles(core: nn.Module) -> dict[str, Where]:
+    """Returns the stem's sites; a convolution's site is its whole layer, its weight the convolution's."""
+    layers = core.get_submodule("feature_extractor.conv_layers")
+    convs = {f"conv.{i}": f"feature_extractor.conv_layers.{i}" for i, _ in enumerate(layers.children())}
+    parts = {role: Part(path, f"{path}.conv") for role, path in convs.items()}
+    return {"wave": Entry("feature_extractor"), **parts, "frames": "feature_projection"}
+
+
+def enter(core: Any, wave: Tensor, lengths: Tensor) -> State:  # (batch, samples), (batch,)
+    """Returns the state after the front-end, its projection and the positional convolution."""
+    frames = torch.tensor([frames_of(core.config, n) for n in lengths.tolist()])
+    features = _features(core, wave, lengths, frames)  # (batch, time, conv width)
+    projected = core.feature_projection(features)
+    x = projected[0] if isinstance(projected, tuple) else projected
+    mask = padding_mask(frames, x)
+    if mask is not None:
+        x = x.masked_fill(~mask[..., None], 0.0)
+    x = x + core.encoder.pos_conv_embed(x)
+    if not core.config.do_stable_layer_norm:
+        x = core.encoder.layer_norm(x)
+    return State(core.encoder.dropout(x), mask)
+
+
+def step(block: nn.Module, state: State) -> State:
+    """Returns the state after one block."""
+    return State(block(state.x, attention_mask=state.attention_mask), state.mask)
+
+
+def norm(core: Any, x: Tensor) -> Tensor:  # (batch, time, width)
+    """Returns what follows the last block: a layer norm in pre-norm networks only."""
+    return core.encoder.layer_norm(x) if core.config.do_stable_layer_norm else x
+
+
+def no_carry(core: nn.Module, time: int) -> None:
+    """Nothing travels beside the hidden frames."""
+
+
+def padding_mask(frames: Tensor, x: Tensor) -> Tensor | None:  # (batch,), (batch, time, width) → (batch, time)
+    """Returns which frames are real, or None when all are."""
+    if int(frames.min()) == x.shape[1]:
+        return None
+    return torch.arange(x.shape[1], device=x.device) < frames.to(x.device)[:, None]
+
+
+def frames_of(config: Any, samples: int) -> int:
+    """Returns the frames that the strided convolutions leave of a clip."""
+    for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
+        samples = (samples - kernel) // stride + 1
+    return samples
+
+
+def hop(config: Any) -> int:
+    """Returns samples a frame."""
+    return int(torch.tensor(config.conv_stride).prod())
+
+
+def receptive_field(config: Any) -> int:
+    """Returns the samples that the first frame sees, the least that a clip must have."""
+    samples = 1
+    for kernel, stride in zip(reversed(config.conv_kernel), reversed(config.conv_stride), strict=True):
+        samples = (samples - 1) * stride + kernel
+    return samples
+
+
+def unlimited(config: Any) -> None:
+    """No positional table ends."""
+
+
+def ready(core: Any) -> Undo:
+    """Stops back-propagation into the frozen front-end and LayerDrop, which would leave parts without gradient."""
+    extractor, config = core.feature_extractor, core.config
+    before = extractor._requires_grad, config.layerdrop
+    extractor._requires_grad, config.layerdrop = False, 0.0
+
+    def undo() -> None:
+        extractor._requires_grad, config.layerdrop = before
+
+    return undo
+
+
+def _features(core: Any, wave: Tensor, lengths: Tensor, frames: Tensor) -> Tensor:  # → (batch, time, conv width)
+    distinct = sorted(set(lengths.tolist()))
+    if core.config.feat_extract_norm != "group" or len(distinct) == 1:
+        return core.feature_extractor(wave[:, : int(lengths.max())]).transpose(1, 2)  # type: ignore[no-any-return]
+    out = wave.new_zeros(len(wave), int(frames.max()), core.config.conv_dim[-1])
+    for length in distinct:
+        rows = (lengths == length).nonzero()[:, 0].to(wave.device)
+        features = core.feature_extractor(wave[rows, :length]).transpose(1, 2)
+        out = out.index_put((rows[:, None], torch.arange(features.shape[1], device=wave.device)), features)
+    return out

@@ -1,0 +1,233 @@
+"""The only surgeon: attaches a method's edits to a network, takes them off bit-exactly, or merges them.
+
+All trained numbers of a method live in its `Delta`, never in the backbone. Only full tuning (`free`)
+trains the backbone's own tensors, in place.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from pegbox import attention
+from pegbox.errors import RecipeError, WeightsError
+from pegbox.sites import Edit, Site
+
+Undo = Callable[[], None]
+
+
+@runtime_checkable
+class Mergeable(Protocol):
+    """A module around a site that is linear there, so that a weight and a bias can hold its effect."""
+
+    def merged(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Returns the weight and bias of the site's module with this edit in them."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """One method of a union, planned: the name under which its numbers are kept, and its edits."""
+
+    name: str
+    edits: tuple[Edit, ...]
+
+
+class Delta(nn.Module):
+    """Everything a method trains, attached to one network until `detach` or `merge`.
+
+    Its parameters are what an optimiser wants; its tensors are what an artefact stores.
+    """
+
+    def __init__(
+        self, core: nn.Module, terms: Iterable[Term], unused: tuple[str, ...] = (), undo: Undo | None = None
+    ) -> None:
+        super().__init__()
+        self.terms = tuple(terms)
+        self.edits = nn.ModuleDict()
+        self.freed = nn.ParameterDict()
+        self._restore = [_freeze(core), *([undo] if undo else [])]
+        self._attached: list[tuple[Edit, Undo]] = []
+        for term in self.terms:
+            for edit in term.edits:
+                self._attached.append((edit, self._attach(core, term, edit, unused)))
+
+    @property
+    def lowest(self) -> int | None:
+        """The lowest edited block; -1 when the stem is edited or everything is free, None without edits."""
+        plan = [edit for term in self.terms for edit in term.edits]
+        return min(
+            (-1 if edit.site is None or edit.site.block is None else edit.site.block for edit in plan), default=None
+        )
+
+    def detach(self) -> None:
+        """Takes every edit off; each tensor of the network is bit for bit what it was."""
+        while self._attached:
+            self._attached.pop()[1]()
+        self._leave()
+
+    @torch.no_grad()
+    def merge(self) -> None:
+        """Writes the edits into the network's own weights and takes them off.
+
+        Raises:
+            RecipeError: where an edit is not linear at its site; nothing has been changed then.
+        """
+        for edit, _ in self._attached:
+            _check_mergeable(edit)
+        for edit, undo in self._attached:
+            _merge(edit, undo)
+        self._attached.clear()
+        self._leave()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Returns every trained number by name, on the CPU."""
+        return {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+
+    @torch.no_grad()
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> "Delta":
+        """Takes over stored numbers; names and shapes must be exactly those of this method on this network."""
+        own = self.state_dict(keep_vars=True)
+        expected = {name: tuple(tensor.shape) for name, tensor in own.items()}
+        found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        if expected != found:
+            wrong = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
+            raise WeightsError(
+                f"{len(wrong)} stored tensors do not fit this method on this network, first '{wrong[0]}': "
+                f"stored {found.get(wrong[0], 'not at all')}, wanted {expected.get(wrong[0], 'not at all')}"
+            )
+        for name, tensor in own.items():
+            tensor.copy_(tensors[name])
+        return self
+
+    def _leave(self) -> None:
+        while self._restore:
+            self._restore.pop()()
+
+    def _attach(self, core: nn.Module, term: Term, edit: Edit, unused: tuple[str, ...]) -> Undo:
+        if edit.site is None or edit.module is None:
+            return self._free(core, unused)
+        key = ":".join(filter(None, (term.name, edit.site.name, edit.tensor))).replace(".", "/")
+        if key in self.edits:
+            raise RecipeError(
+                f"{term.name} plans two edits at the site '{edit.site.name}'; one method edits a site once"
+            )
+        home = next(edit.site.entry.parameters(), None)
+        self.edits[key] = edit.module if home is None else edit.module.to(home.device)
+        return _on(edit.site.owner, edit.tensor, edit.module) if edit.verb == "on" else _around(edit.site, edit.module)
+
+    def _free(self, core: nn.Module, unused: tuple[str, ...]) -> Undo:
+        own = {name: tensor for name, tensor in core.named_parameters() if name not in unused}
+        originals = {name: tensor.detach().to("cpu", copy=True) for name, tensor in own.items() if not tensor.is_meta}
+        for name, tensor in own.items():
+            self.freed[name.replace(".", "/")] = tensor.requires_grad_(True)
+
+        @torch.no_grad()
+        def undo() -> None:
+            for name, original in originals.items():
+                own[name].copy_(original)
+
+        return undo
+
+
+def _freeze(core: nn.Module) -> Undo:
+    flags = [(parameter, parameter.requires_grad) for parameter in core.parameters()]
+    core.requires_grad_(False)
+
+    def thaw() -> None:
+        for parameter, flag in flags:
+            parameter.requires_grad_(flag)
+
+    return thaw
+
+
+def _around(site: Site, module: nn.Module) -> Undo:
+    if site.place == "memory":
+        return attention.edit_memory(site.entry, module)
+    if site.place == "input":
+        return _before(site.entry, module)
+    if site.entry is site.exit:
+        return _after(site.exit, module)
+    return _across(site.entry, site.exit, module)
+
+
+def _before(entry: nn.Module, module: nn.Module) -> Undo:
+    def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        x = _first(args, kwargs)
+        edited = module(x, x).to(x.dtype)
+        return ((edited, *args[1:]), kwargs) if args else (args, {**kwargs, next(iter(kwargs)): edited})
+
+    return entry.register_forward_pre_hook(hook, with_kwargs=True).remove
+
+
+def _after(leave: nn.Module, module: nn.Module) -> Undo:
+    def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+        return _edited(module, _first(args, kwargs), output)
+
+    return leave.register_forward_hook(hook, with_kwargs=True).remove
+
+
+def _across(entry: nn.Module, leave: nn.Module, module: nn.Module) -> Undo:
+    waiting: list[Any] = []
+
+    def enter(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        waiting[:] = [_first(args, kwargs)]
+
+    def hook(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        return _edited(module, waiting.pop(), output)
+
+    first = entry.register_forward_pre_hook(enter, with_kwargs=True)
+    second = leave.register_forward_hook(hook)
+
+    def undo() -> None:
+        first.remove()
+        second.remove()
+
+    return undo
+
+
+def _on(owner: Any, tensor: str, module: nn.Module) -> Undo:
+    parametrize.register_parametrization(owner, tensor, module, unsafe=True)
+
+    def undo() -> None:
+        if parametrize.is_parametrized(owner, tensor):
+            parametrize.remove_parametrizations(owner, tensor, leave_parametrized=False)
+
+    return undo
+
+
+def _first(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return args[0] if args else next(iter(kwargs.values()))
+
+
+def _edited(module: nn.Module, x: Tensor, output: Any) -> Any:
+    if isinstance(output, tuple):
+        return (module(x, output[0]).to(output[0].dtype), *output[1:])
+    return module(x, output).to(output.dtype)
+
+
+def _check_mergeable(edit: Edit) -> None:
+    if edit.verb != "around" or (isinstance(edit.module, Mergeable) and edit.site is not None and edit.site.owner):
+        return
+    place = edit.site.name if edit.site else "the network"
+    raise RecipeError(
+        f"{type(edit.module).__name__} at '{place}' is not linear there and cannot be merged; keep the delta instead"
+    )
+
+
+def _merge(edit: Edit, undo: Undo) -> None:
+    if edit.site is None:
+        return
+    owner: Any = edit.site.owner
+    if edit.verb == "on":
+        if parametrize.is_parametrized(owner, edit.tensor):
+            parametrize.remove_parametrizations(owner, edit.tensor, leave_parametrized=True)
+        return
+    assert isinstance(edit.module, Mergeable)
+    weight, bias = edit.module.merged(owner.weight, owner.bias)
+    owner.weight.copy_(weight)
+    if bias is not None:
+        owner.bias.copy_(bias)
+    undo()

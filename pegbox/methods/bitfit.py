@@ -1,0 +1,24 @@
+"""BitFit: only the biases of the blocks are trained (Ben Zaken et al., 2021, arXiv:2106.10199).
+
+Stored as differences. The published count includes the key's bias, which softmax attention cannot see: adding
+the same number to every score of a query changes nothing. Take `k` out of `at` to leave it alone.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pegbox.methods._parts import Shift
+from pegbox.sites import Edit, Sites, on, owned
+
+
+@dataclass(frozen=True)
+class BitFit:
+    """Trains the bias of every module at the sites `at` that has one; identity at the start."""
+
+    at: tuple[str, ...] = ("q", "k", "v", "o", "norm1", "up", "down", "norm2")
+
+    def plan(self, sites: Sites) -> Iterator[Edit]:
+        """Yields one shift of a bias a site."""
+        for site in sites(*self.at):
+            if owned(site, "bias"):
+                yield on(site, "bias", Shift(site.owner.bias))  # type: ignore[union-attr, arg-type]

@@ -1,0 +1,59 @@
+"""Attaching methods to networks: the one place that combines a backbone's sites with a method's plan."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from pegbox import backbones, methods
+from pegbox.delta import Delta
+from pegbox.errors import WeightsError
+
+
+def attach(model: nn.Module, method: str) -> Delta:
+    """Attaches a method such as `"lora(rank=8) + bitfit"` to a network and freezes the rest of that network.
+
+    `model` is a `pegbox.load_backbone` or any `transformers` model with a wav2vec 2.0, HuBERT, WavLM, Whisper or
+    AST encoder inside, including its ForCTC and ForSequenceClassification classes; a head beside the encoder stays
+    as trainable as it was. Returns the `Delta`: give `delta.parameters()` and the head's to your optimiser, and
+    call `delta.detach()` to get the model back bit for bit, or `delta.merge()` to keep the effect in its weights.
+    """
+    chosen = methods.parse(method)
+    if isinstance(model, backbones.Backbone):
+        return Delta(model.core, methods.plan(chosen, model.sites()), model.family.unused)
+    family, core = backbones.locate(model, backbones.families())
+    terms = methods.plan(chosen, backbones.find_sites(family, core, None))
+    return Delta(core, terms, family.unused, undo=family.ready(core))
+
+
+def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], about: Mapping[str, object]) -> None:
+    """Writes tensors and a description whole or not at all; never pickle."""
+    path = Path(path)
+    part = path.with_name(path.name + ".part")
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part, {"pegbox": json.dumps(about)})
+    part.replace(path)
+
+
+def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, object]]:
+    """Returns the tensors and the description of a file written by `save_tensors`."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {})["pegbox"])
+            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118, not a dict
+    except (OSError, SafetensorError, KeyError, ValueError) as problem:
+        raise WeightsError(
+            f"{path}: no readable Pegbox tensors here ({problem}); was the writing interrupted?"
+        ) from None
+
+
+def save(delta: Delta, path: str | Path) -> None:
+    """Writes a delta made by `attach` to a safetensors file."""
+    save_tensors(path, delta.tensors(), {"terms": [term.name for term in delta.terms]})
+
+
+def load(delta: Delta, path: str | Path) -> Delta:
+    """Fills a freshly attached delta from a file written by `save`; names and shapes must fit exactly."""
+    return delta.load_tensors(read_tensors(path)[0])
