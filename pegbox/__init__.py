@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from pegbox.backbones import load as load_backbone
     from pegbox.recipe import Recipe
-    from pegbox.run import Run, load
+    from pegbox.run import Run, load, train
     from pegbox.surgery import attach
-    from pegbox.training import train
 
 __version__: Final = "0.1.0"
 __all__ = ["Recipe", "Run", "attach", "load", "load_backbone", "train"]
@@ -22,7 +21,7 @@ _HOMES: Final = {
     "attach": ("pegbox.surgery", "attach"),
     "load": ("pegbox.run", "load"),
     "load_backbone": ("pegbox.backbones", "load"),
-    "train": ("pegbox.training", "train"),
+    "train": ("pegbox.run", "train"),
 }
 
 

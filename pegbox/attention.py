@@ -25,7 +25,7 @@ def edit_memory(attention: nn.Module, module: nn.Module) -> Callable[[], None]:
     before = None if config is None else config._attn_implementation
     if before not in (None, NAME, "sdpa", "eager"):
         raise RecipeError(f"attention of kind '{before}' has no memory site; load the model with 'sdpa' or 'eager'")
-    _edits.setdefault(attention, []).append(module)
+    _edits.setdefault(attention, []).insert(0, module)  # as hooks go on: the last edit first
     if config is not None:
         config._attn_implementation = NAME
 

@@ -6,7 +6,8 @@ trains the backbone's own tensors, in place.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from pegbox.errors import RecipeError, WeightsError
 from pegbox.sites import Edit, Site
 
 Undo = Callable[[], None]
+_carrying: Final[WeakSet[nn.Module]] = WeakSet()
 
 
 @runtime_checkable
@@ -42,17 +44,29 @@ class Delta(nn.Module):
     """
 
     def __init__(
-        self, core: nn.Module, terms: Iterable[Term], unused: tuple[str, ...] = (), undo: Undo | None = None
+        self,
+        core: nn.Module,
+        terms: Iterable[Term],
+        unused: tuple[str, ...] = (),
+        ready: Callable[[nn.Module], Undo] | None = None,
     ) -> None:
         super().__init__()
+        if core in _carrying:  # freezing it again would stop what it carries, silently
+            raise RecipeError(
+                "this network already carries a method; detach or merge that first, or attach a union: 'lora + bitfit'"
+            )
         self.terms = tuple(terms)
         self.edits = nn.ModuleDict()
         self.freed = nn.ParameterDict()
-        self._restore = [_freeze(core), *([undo] if undo else [])]
+        self._restore = [lambda: _carrying.discard(core), _freeze(core), *([ready(core)] if ready else [])]
         self._attached: list[tuple[Edit, Undo]] = []
-        for term in self.terms:
-            for edit in term.edits:
-                self._attached.append((edit, self._attach(core, term, edit, unused)))
+        _carrying.add(core)
+        try:
+            for edit in self._named():
+                self._attached.append((edit, self._attach(core, edit, unused)))
+        except RecipeError:
+            self.detach()
+            raise
 
     @property
     def lowest(self) -> int | None:
@@ -106,16 +120,30 @@ class Delta(nn.Module):
         while self._restore:
             self._restore.pop()()
 
-    def _attach(self, core: nn.Module, term: Term, edit: Edit, unused: tuple[str, ...]) -> Undo:
+    def _named(self) -> list[Edit]:
+        """Takes over every edit's module and returns the edits in the order in which they must go on.
+
+        Hooks go before those that a caller or the library has hung there, so the last of ours goes on first; edits
+        of tensors go before those, so that a merge finds plain tensors.
+        """
+        plan = [(term.name, edit) for term in self.terms for edit in term.edits]
+        for name, edit in plan:
+            self._take(name, edit)
+        inside = [edit for _, edit in plan if edit.verb != "around"]
+        return inside + [edit for _, edit in reversed(plan) if edit.verb == "around"]
+
+    def _take(self, name: str, edit: Edit) -> None:
         if edit.site is None or edit.module is None:
-            return self._free(core, unused)
-        key = ":".join(filter(None, (term.name, edit.site.name, edit.tensor))).replace(".", "/")
+            return
+        key = ":".join(filter(None, (name, edit.site.name, edit.tensor))).replace(".", "/")
         if key in self.edits:
-            raise RecipeError(
-                f"{term.name} plans two edits at the site '{edit.site.name}'; one method edits a site once"
-            )
+            raise RecipeError(f"{name} plans two edits at the site '{edit.site.name}'; one method edits a site once")
         home = next(edit.site.entry.parameters(), None)
         self.edits[key] = edit.module if home is None else edit.module.to(home.device)
+
+    def _attach(self, core: nn.Module, edit: Edit, unused: tuple[str, ...]) -> Undo:
+        if edit.site is None or edit.module is None:
+            return self._free(core, unused)
         return _on(edit.site.owner, edit.tensor, edit.module) if edit.verb == "on" else _around(edit.site, edit.module)
 
     def _free(self, core: nn.Module, unused: tuple[str, ...]) -> Undo:
@@ -159,14 +187,14 @@ def _before(entry: nn.Module, module: nn.Module) -> Undo:
         edited = module(x, x).to(x.dtype)
         return ((edited, *args[1:]), kwargs) if args else (args, {**kwargs, next(iter(kwargs)): edited})
 
-    return entry.register_forward_pre_hook(hook, with_kwargs=True).remove
+    return entry.register_forward_pre_hook(hook, prepend=True, with_kwargs=True).remove
 
 
 def _after(leave: nn.Module, module: nn.Module) -> Undo:
     def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         return _edited(module, _first(args, kwargs), output)
 
-    return leave.register_forward_hook(hook, with_kwargs=True).remove
+    return leave.register_forward_hook(hook, prepend=True, with_kwargs=True).remove
 
 
 def _across(entry: nn.Module, leave: nn.Module, module: nn.Module) -> Undo:
@@ -179,7 +207,7 @@ def _across(entry: nn.Module, leave: nn.Module, module: nn.Module) -> Undo:
         return _edited(module, waiting.pop(), output)
 
     first = entry.register_forward_pre_hook(enter, with_kwargs=True)
-    second = leave.register_forward_hook(hook)
+    second = leave.register_forward_hook(hook, prepend=True)
 
     def undo() -> None:
         first.remove()

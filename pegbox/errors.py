@@ -37,6 +37,12 @@ class DeadParameterError(PegboxError):
     exit_code = 5
 
 
+class NonFiniteError(PegboxError):
+    """A loss that is not a finite number."""
+
+    exit_code = 6
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Returns `'; did you mean X?'`, or the list of what is known when nothing is near."""
     known = sorted(known)

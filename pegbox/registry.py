@@ -93,12 +93,11 @@ def describe(kind: str, name: str) -> Plugin:
     modules = names(kind)
     if name not in modules:
         raise RecipeError(f"{kind}: unknown name '{name}'{nearest(name, modules)}")
-    spec = importlib.util.find_spec(modules[name])
-    if spec is None or spec.origin is None:
-        raise RecipeError(f"{kind}: the plug-in '{name}' points to {modules[name]}, which cannot be found")
-    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
-    chosen = _public_dataclass(tree, modules[name])
+    tree = ast.parse(_source(kind, name, modules[name]).read_text(encoding="utf-8"))
     summary = (ast.get_docstring(tree) or "").partition("\n")[0]
+    if kind == "backbones":  # a table named `family`, without options
+        return Plugin(kind, name, modules[name], summary, "family", MappingProxyType({}))
+    chosen = _public_dataclass(tree, modules[name])
     options = _fields(chosen) | dict(COMMON.get(kind, {}))
     return Plugin(kind, name, modules[name], summary, chosen.name, MappingProxyType(options))
 
@@ -131,6 +130,16 @@ def build(kind: str, call: Call, where: str = "spec") -> Any:
 def fit(value: Any, annotation: str) -> Any:
     """Returns a plain value in the annotated type (int, float, str, bool, None, tuple, dict, Literal, unions)."""
     return _fit(value, ast.parse(annotation, mode="eval").body)
+
+
+def _source(kind: str, name: str, module: str) -> Path:
+    own = Path(__file__).parent / kind / f"{name}.py"
+    if module == f"pegbox.{kind}.{name}":  # asking the import system would import the package, and torch with it
+        return own
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        raise RecipeError(f"{kind}: the plug-in '{name}' points to {module}, which cannot be found")
+    return Path(spec.origin)
 
 
 def _written(value: Any) -> str:
@@ -171,7 +180,7 @@ def _plain(word: ast.keyword, where: str) -> Any:
     except (ValueError, TypeError):
         text = ast.unparse(word.value)
         raise RecipeError(
-            f"{where}: {word.arg}={text} is not a plain value; use numbers, 'text', true or false as True or False, lists"
+            f"{where}: {word.arg}={text} is not a plain value; use numbers, 'text', True, False or lists"
         ) from None
 
 

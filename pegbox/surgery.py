@@ -26,7 +26,7 @@ def attach(model: nn.Module, method: str) -> Delta:
         return Delta(model.core, methods.plan(chosen, model.sites()), model.family.unused)
     family, core = backbones.locate(model, backbones.families())
     terms = methods.plan(chosen, backbones.find_sites(family, core, None))
-    return Delta(core, terms, family.unused, undo=family.ready(core))
+    return Delta(core, terms, family.unused, ready=family.ready)
 
 
 def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], about: Mapping[str, object]) -> None:

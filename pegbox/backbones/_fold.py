@@ -102,9 +102,15 @@ class Family:
     shortest: Callable[[Any], int]  # samples a clip must have
     longest: Callable[[Any], int | None]  # samples a clip may have
     ready: Callable[[nn.Module], Undo]  # makes every site real on the core; returns how to undo it
-    unused: tuple[str, ...] = ()  # tensors that take no part in the fold
+    unused: tuple[str, ...] = ()  # tensors that full tuning leaves alone
+    fixed: tuple[str, ...] = ()  # those of them that the fold reads all the same: a table of sines
     front_is_wave: bool = True  # whether the core itself is given the waveform
     padding: str = ""  # the rule, in words
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """The tensors that take no part in the fold."""
+        return tuple(name for name in self.unused if name not in self.fixed)
 
 
 class Backbone(nn.Module):
@@ -118,7 +124,7 @@ class Backbone(nn.Module):
         self.core = core.eval().requires_grad_(False)
         self.front = family.front(front, core.config)
         self._undo = family.ready(core)
-        self.digest = "" if _on_meta(core) else digest(core, front)
+        self.digest = "" if _on_meta(core) else digest(core, front, family.unread)
         for block in self.blocks:
             block.to(_DTYPES[precision])
 
@@ -205,7 +211,7 @@ def load(source: str, precision: Precision = "fp32") -> Backbone:
     missing = [
         name.removeprefix(inside)
         for name in (*report["missing_keys"], *(str(key) for key in report["mismatched_keys"]))
-        if name.startswith(inside) and name.removeprefix(inside) not in family.unused
+        if name.startswith(inside) and name.removeprefix(inside) not in family.unread
     ]
     if missing:
         raise WeightsError(
@@ -225,9 +231,10 @@ def from_config(
     config: Any, front: Front, source: str = "", *, device: str = "cpu", precision: Precision = "fp32", family: Family
 ) -> Backbone:
     """Returns a randomly initialised backbone of that configuration."""
-    config._attn_implementation = "sdpa"
+    network = getattr(transformers, family.network)
+    config._attn_implementation = _kernel(network)
     with torch.device(device):
-        model = getattr(transformers, family.network)(config)
+        model = network(config)
         return Backbone(family, model.get_submodule(family.inside), front, source, precision)
 
 
@@ -259,10 +266,12 @@ def always_real(core: nn.Module) -> Undo:
     return lambda: None
 
 
-def digest(core: nn.Module, front: Front) -> str:
+def digest(core: nn.Module, front: Front, unread: tuple[str, ...] = ()) -> str:
     """Returns the identity of weights and input settings, independent of the stored precision."""
     hasher = blake2b(digest_size=16)
     for name, tensor in sorted(core.state_dict().items()):
+        if name in unread:  # drawn anew at each load where a checkpoint lacks it
+            continue
         hasher.update(f"{name}{tuple(tensor.shape)}".encode())
         hasher.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().data)
     hasher.update(json.dumps([front.rate, dict(front.settings)], sort_keys=True, default=str).encode())
@@ -296,11 +305,15 @@ def _widths(owner: nn.Module | None, width: int) -> tuple[int, int]:
     return width, width
 
 
+def _kernel(network: Any) -> str:
+    return "sdpa" if network._supports_sdpa else "eager"  # WavLM's is Pegbox's own, and fused all the same
+
+
 def _from_pretrained(source: str, config: Any, family: Family) -> tuple[Any, dict[str, Any]]:
     network = getattr(transformers, family.network)
     try:
         model, report = network.from_pretrained(
-            source, config=config, dtype=torch.float32, attn_implementation="sdpa", output_loading_info=True
+            source, config=config, dtype=torch.float32, attn_implementation=_kernel(network), output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as problem:
         raise WeightsError(f"{source}: the weights cannot be loaded: {_first_line(problem)}") from problem

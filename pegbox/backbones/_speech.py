@@ -56,7 +56,7 @@ def stem_roles(core: nn.Module) -> dict[str, Where]:
     layers = core.get_submodule("feature_extractor.conv_layers")
     convs = {f"conv.{i}": f"feature_extractor.conv_layers.{i}" for i, _ in enumerate(layers.children())}
     parts = {role: Part(path, f"{path}.conv") for role, path in convs.items()}
-    return {"wave": Entry("feature_extractor"), **parts, "frames": "feature_projection"}
+    return {"wave": Entry("feature_extractor"), **parts, "frames": "feature_projection.dropout"}
 
 
 def enter(core: Any, wave: Tensor, lengths: Tensor) -> State:  # (batch, samples), (batch,)

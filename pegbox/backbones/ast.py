@@ -101,7 +101,7 @@ family: Final = Family(
             "leave": "",
         }
     ),
-    stem_roles=lambda core: {"conv.0": "embeddings.patch_embeddings.projection", "frames": "embeddings"},
+    stem_roles=lambda core: {"conv.0": "embeddings.patch_embeddings.projection", "frames": Entry("layers.0")},
     front=Filterbank,
     enter=enter,
     carry=_speech.no_carry,

@@ -49,13 +49,17 @@ def ready(core: nn.Module) -> Undo:
     """Puts the attention above into every block beside what its kin need; returns how to undo both."""
     undo_front = _speech.ready(core)
     modules = [block.get_submodule("attention") for block in core.get_submodule("encoder.layers").children()]
+    before = [vars(module).get("forward") for module in modules]
     for module in modules:
         module.forward = partial(attention, module)
 
     def undo() -> None:
         undo_front()
-        for module in modules:
-            del module.forward
+        for module, forward in zip(modules, before, strict=True):
+            if forward is None:
+                del module.forward
+            else:
+                module.forward = forward
 
     return undo
 

@@ -1,4 +1,4 @@
-"""Whisper's encoder (Radford et al., 2022, arXiv:2212.04356), log-Mel included, the positional table cut to the clip."""
+"""Whisper's encoder (Radford, 2022, arXiv:2212.04356), log-Mel included, its positional table cut to the clip."""
 
 from types import MappingProxyType
 from typing import Any, Final
@@ -115,6 +115,7 @@ family: Final = Family(
     longest=lambda config: 2 * _HOP * config.max_source_positions,
     ready=ready,
     unused=("embed_positions.weight",),
+    fixed=("embed_positions.weight",),
     front_is_wave=False,
     padding="exact: a clip is not padded to 30 s, the positional table is cut to it, and padded frames are masked",
 )

@@ -1,4 +1,4 @@
-"""Bottleneck adapters: Houlsby (2019, arXiv:1902.00751), Pfeiffer (2020), parallel (He et al., 2022, arXiv:2110.04366)."""
+"""Bottleneck adapters (Houlsby, 2019, arXiv:1902.00751; Pfeiffer, 2020; parallel: He, 2022, arXiv:2110.04366)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

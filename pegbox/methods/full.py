@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 from pegbox.sites import Edit, Sites, free
 
@@ -9,6 +10,8 @@ from pegbox.sites import Edit, Sites, free
 @dataclass(frozen=True)
 class Full:
     """Frees the whole backbone."""
+
+    learning_rate: ClassVar[float] = 5e-5
 
     def plan(self, sites: Sites) -> Iterator[Edit]:
         """Yields the one edit that frees everything."""

@@ -24,13 +24,13 @@ class LoRA:
     def plan(self, sites: Sites) -> Iterator[Edit]:
         """Yields one low-rank edit a site."""
         for site in sites(*self.at):
-            yield around(site, LowRank(site, self.rank, self.alpha / self.rank, self.dropout))
+            yield around(site, LowRank(site, self.rank, self.alpha, self.dropout))
 
 
 class LowRank(nn.Module):
     """y + scale·B·A·x around a linear module."""
 
-    def __init__(self, site: Site, rank: int, scale: float, dropout: float) -> None:
+    def __init__(self, site: Site, rank: int, alpha: float, dropout: float) -> None:
         super().__init__()
         if not isinstance(site.owner, nn.Linear):
             raise RecipeError(f"lora: the site '{site.name}' is no linear module; choose from q, k, v, o, up, down")
@@ -39,7 +39,7 @@ class LowRank(nn.Module):
             raise RecipeError(f"lora(rank={rank}): at '{site.name}' the rank goes from 1 to {limit}")
         if not 0 <= dropout < 1:
             raise RecipeError(f"lora(dropout={dropout}): a share from 0 up to, not including, 1")
-        self.scale = scale
+        self.scale = alpha / rank
         self.dropout = nn.Dropout(dropout)
         self.down = nn.Parameter(torch.empty(rank, site.input_width))
         self.up = nn.Parameter(torch.zeros(site.output_width, rank))

@@ -1,1 +1,59 @@
+"""Tasks: one file each; head, loss, decode and score. A task knows no folder and no network."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+from torch import Tensor, nn
+
+from pegbox import registry
+
+Labels = Mapping[str, str]
+Prediction = dict[str, Any]
+
+
+class Task(Protocol):
+    """What a task file must offer. `frames` counts each clip's real frames, (batch,)."""
+
+    @property
+    def metric(self) -> str:
+        """The score by which the best step is chosen on the validation split."""
+
+    @property
+    def better(self) -> Literal["max", "min"]:
+        """Which direction of that score is better."""
+
+    @property
+    def framewise(self) -> bool:
+        """Whether the task needs a time axis."""
+
+    @property
+    def pools(self) -> bool:
+        """Whether the head is linear around mean pooling, so that one mean vector a layer is enough."""
+
+    def vocabulary(self, splits: Mapping[str, Sequence[Labels]]) -> tuple[str, ...]:
+        """Returns the output units, from the training split; refuses labels that cannot be learnt."""
+
+    def least_frames(self, labels: Labels) -> int:
+        """Returns how many frames a clip with these labels needs."""
+
+    def head(self, width: int, vocabulary: tuple[str, ...]) -> nn.Module:
+        """Returns the trained head: (batch, width) of means if `pools`, else (batch, time, width) → logits."""
+
+    def loss(self, logits: Tensor, frames: Tensor, labels: Sequence[Labels], vocabulary: tuple[str, ...]) -> Tensor:
+        """Returns the mean loss over the clips, a scalar."""
+
+    def decode(self, logits: Tensor, frames: Tensor, vocabulary: tuple[str, ...]) -> list[Prediction]:
+        """Returns one plain row a clip with `said` and what else the task knows."""
+
+    def truth(self, labels: Labels) -> str:
+        """Returns what should have been said."""
+
+    def score(self, predictions: Sequence[Prediction]) -> dict[str, float]:
+        """Returns every score of plain rows with `said` and `true`; needs no model."""
+
+
+def build(spec: str) -> Task:
+    """Returns the task that a spec such as `classify(label="word")` means."""
+    calls = registry.parse(spec, "task")
+    task: Task = registry.build("tasks", calls[0], "task")
+    return task

@@ -1,0 +1,223 @@
+"""The command line: `pegbox train`, `check`, `eval`, `predict`, `show`, `list`. Heavy imports stay inside commands."""
+
+import csv
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pegbox import recipe as recipe_
+from pegbox import registry
+from pegbox.errors import PegboxError, RecipeError
+
+app = typer.Typer(
+    name="pegbox",
+    help="Parameter-efficient tuning of pretrained speech and audio models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+RecipeFile = Annotated[Path | None, typer.Argument(help="A recipe in TOML; the options below override it.")]
+Backbone = Annotated[str | None, typer.Option(help="Hub id or local folder of the pretrained network.")]
+Method = Annotated[str | None, typer.Option(help="Such as 'lora(rank=8)' or 'lora + bitfit(blocks=\"6:\")'.")]
+Task = Annotated[str | None, typer.Option(help="Such as 'classify(label=\"word\")' or 'ctc'.")]
+Corpus = Annotated[str | None, typer.Option(help="Such as 'folder(root=\"clips\")'.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Any setting: --set train.epochs=5 --set seeds=[0,1,2].")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+RunFolder = Annotated[Path, typer.Argument(help="The folder of a finished run.")]
+OtherBackbone = Annotated[str | None, typer.Option("--backbone", help="Where the backbone lies now, if it was moved.")]
+
+
+@app.callback()
+def options(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False) -> None:
+    """Parameter-efficient tuning of pretrained speech and audio models."""
+
+
+@app.command()
+def train(
+    recipe: RecipeFile = None,
+    backbone: Backbone = None,
+    method: Method = None,
+    task: Task = None,
+    corpus: Corpus = None,
+    changes: Set = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder; an unfinished run in it goes on.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tune a backbone by a method on a corpus, and leave a folder that predicts by itself."""
+    settings = _settings(recipe, backbone, method, task, corpus, changes)
+    made = recipe_.make(settings)
+    if out is None:
+        raise RecipeError("train: say where the run goes with --out DIR")
+    from pegbox import run
+    from pegbox.progress import Display, print_result
+
+    with Display(silent=as_json) as display:
+        result = run.train(made, out, display.listen)
+    if as_json:
+        _print_json(result)
+    else:
+        print_result(result, out)
+
+
+@app.command()
+def check(
+    recipe: RecipeFile = None,
+    backbone: Backbone = None,
+    method: Method = None,
+    task: Task = None,
+    corpus: Corpus = None,
+    changes: Set = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say in seconds what a recipe would do: counts, cache, steps, memory. Reads no weights and decodes no audio."""
+    made = recipe_.make(_settings(recipe, backbone, method, task, corpus, changes))
+    from pegbox.training.prepare import plan
+
+    planned = plan(made)
+    if as_json:
+        _print_json(asdict(planned) | {"share": planned.share})
+        return
+    from pegbox.progress import print_plan
+
+    print_plan(planned)
+
+
+@app.command("eval")
+def evaluate(
+    run: RunFolder,
+    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    corpus: Annotated[str | None, typer.Option(help="Another corpus than the run's own.")] = None,
+    backbone: OtherBackbone = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score a finished run on a split of its corpus or of another."""
+    from pegbox.run import load
+
+    scores = load(run).evaluate(split, corpus, backbone)
+    if as_json:
+        _print_json(scores)
+    else:
+        _print_table(["score", split], [[name, f"{value:.4f}"] for name, value in scores.items()])
+
+
+@app.command()
+def predict(
+    run: RunFolder,
+    files: Annotated[list[Path], typer.Argument(help="Audio files.")],
+    form: Annotated[Literal["csv", "json"], typer.Option("--format", help="csv or json (one object a line).")] = "csv",
+    backbone: OtherBackbone = None,
+) -> None:
+    """Print what a finished run says of audio files, with probabilities where the task has them."""
+    from pegbox.run import load
+
+    rows = load(run).predict(files, backbone)
+    if form == "json":
+        for row in rows:
+            _print_json(row, indent=None)
+        return
+    flat = [_flat(row) for row in rows]
+    writer = csv.DictWriter(sys.stdout, fieldnames=list(flat[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat)
+
+
+@app.command()
+def show(
+    run: RunFolder,
+    curve: Annotated[Path | None, typer.Option(help="Draw the learning curve into this PNG, PDF or SVG file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a run: parameters by part, scores, seconds; and draw its learning curve."""
+    from pegbox.progress import print_result, read_result
+
+    result = read_result(run)
+    if curve is not None:
+        from pegbox.curves import draw
+
+        draw(run, curve)
+    if as_json:
+        _print_json(result)
+    else:
+        print_result(result, run)
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[Literal["methods", "backbones", "tasks", "corpora"], typer.Argument(help="What to list.")],
+    as_json: AsJson = False,
+) -> None:
+    """List what there is, with options and defaults."""
+    found = [registry.describe(kind, name) for name in registry.names(kind)]
+    if as_json:
+        _print_json(
+            [
+                {"name": each.name, "summary": each.summary, "options": {k: str(v) for k, v in each.options.items()}}
+                for each in found
+            ]
+        )
+        return
+    for each in found:
+        typer.echo(typer.style(each.name, bold=True) + f"  {each.summary}")
+        for key, option in each.options.items():
+            typer.echo(f"    {key}: {option}")
+
+
+def main() -> None:
+    """Runs the command line; a refusal is one line and its own exit code, with --debug a traceback."""
+    debug = "--debug" in sys.argv
+    sys.argv = [word for word in sys.argv if word != "--debug"]  # it may stand anywhere
+    try:
+        app()
+    except PegboxError as problem:
+        if debug:
+            raise
+        typer.echo(f"pegbox: {problem}", err=True)
+        sys.exit(problem.exit_code)
+    except OSError as problem:
+        if debug:
+            raise
+        where = f"{problem.filename}: " if problem.filename else ""
+        typer.echo(f"pegbox: {where}{problem.strerror or problem}; what was finished before is whole", err=True)
+        sys.exit(1)
+
+
+def _settings(
+    recipe: Path | None,
+    backbone: str | None,
+    method: str | None,
+    task: str | None,
+    corpus: str | None,
+    changes: list[str] | None,
+) -> dict[str, Any]:
+    flags = {"backbone": backbone, "method": method, "task": task, "corpus": corpus}
+    base = recipe_.read(recipe) if recipe else {}
+    return recipe_.override(base | {key: value for key, value in flags.items() if value is not None}, changes or [])
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    chances = row.get("probabilities", {})
+    plain = {key: value for key, value in row.items() if key != "probabilities"}
+    return plain | {f"p({name})": f"{chance:.6f}" for name, chance in chances.items()}
+
+
+def _print_json(value: Any, indent: int | None = 1) -> None:
+    typer.echo(json.dumps(value, indent=indent, ensure_ascii=False, default=str))
+
+
+def _print_table(head: list[str], rows: list[list[str]]) -> None:
+    table = Table(*head)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

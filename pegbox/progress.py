@@ -1,0 +1,129 @@
+"""What a person sees of a run: a live display while it trains, and tables when it is done."""
+
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from pegbox.errors import RecipeError
+from pegbox.training.loop import Step, Validated
+from pegbox.training.prepare import Plan
+from pegbox.training.trial import AnyEvent, Cached, Started
+
+
+class Display:
+    """A listener that shows progress, unless silent."""
+
+    def __init__(self, silent: bool = False) -> None:
+        self.console = Console(stderr=True, quiet=silent)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}% {task.fields[note]}"),
+        )
+        self.bar = Progress(*columns, TimeRemainingColumn(), console=self.console, disable=silent, transient=True)
+        self.task: TaskID | None = None
+        self.best = ""
+
+    def __enter__(self) -> "Display":
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+
+    def listen(self, event: AnyEvent, folder: Path) -> None:
+        """Takes one event."""
+        match event:
+            case Started():
+                self._started(event)
+            case Cached(done, total):
+                self._show("cache", done / total, f"{done}/{total} clips")
+            case Step():
+                self._step(event)
+            case Validated():
+                self._validated(event)
+
+    def _started(self, event: Started) -> None:
+        self.best, self.task = "", None
+        name = f"seed {event.seed}" + (f", fold {event.fold}" if event.fold is not None else "")
+        counts = ", ".join(f"{part} {number:,}" for part, number in event.parameters.items())
+        self.console.print(f"[bold]{name}[/bold]  {counts}")
+        self.console.print(
+            f"  cache: {event.cache}" + (f", {event.cache_bytes / 1e6:.1f} MB" if event.cache_bytes else "")
+        )
+        if event.resumed_at:
+            self.console.print(f"  going on after step {event.resumed_at}")
+
+    def _step(self, event: Step) -> None:
+        speed = event.audio_seconds / max(event.wall_seconds, 1e-9)
+        self._show("train", event.progress, f"loss {event.loss:.3f}, {speed:,.0f}× real time{self.best}")
+
+    def _validated(self, event: Validated) -> None:
+        if event.best:
+            metric, value = next(iter(event.scores.items()))
+            self.best = f", best {metric} {value:.4f}"
+        scores = ", ".join(f"{name} {value:.4f}" for name, value in event.scores.items())
+        star = " [bold]*[/bold]" if event.best else ""
+        self.console.print(f"  step {event.step:>6}  loss {event.loss:.4f}  {scores}{star}")
+
+    def _show(self, what: str, share: float, note: str) -> None:
+        if self.task is None or self.bar.tasks[self.task].description != what:
+            self.task = self.bar.add_task(what, total=1.0, note=note)
+        self.bar.update(self.task, completed=share, note=note)
+
+
+def read_result(folder: Path) -> dict[str, Any]:
+    """Returns a run's `result.json`."""
+    try:
+        result: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError(f"{folder}: no finished run in this folder") from None
+    return result
+
+
+def print_result(result: dict[str, Any], folder: Path) -> None:
+    """Prints scores, trained parameters by part, seconds and sizes of one trial or of a summary."""
+    console = Console()
+    trials = result.get("trials", [result])
+    table = Table("split", "score", "mean", "deviation", "trials", title=str(folder))
+    for split, scores in trials[0]["scores"].items():
+        for name in scores:
+            values = [each["scores"][split][name] for each in trials]
+            spread = f"{result['deviation'][split][name]:.4f}" if "deviation" in result else ""
+            listed = " ".join(f"{value:.4f}" for value in values)
+            table.add_row(split, name, f"{sum(values) / len(values):.4f}", spread, listed)
+    console.print(table)
+    parameters, seconds = result["parameters"], result["seconds"]
+    parts = Table("trained", "parameters", "of the backbone")
+    for part in ("delta", "layers", "head"):
+        parts.add_row(part, f"{parameters[part]:,}", f"{parameters[part] / parameters['backbone']:.4%}")
+    console.print(parts)
+    console.print("seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in seconds.items()))
+    console.print(f"artefact {result['artefact_bytes']:,} bytes, peak memory {result['peak_memory_mb']:,.0f} MB")
+
+
+def print_plan(planned: Plan) -> None:
+    """Prints what `check` found."""
+    table = Table("what", "value")
+    clips = ", ".join(f"{split} {count} clips ({planned.hours[split]:.2f} h)" for split, count in planned.clips.items())
+    for name, value in (
+        ("backbone", f"{planned.family}, {planned.parameters['backbone']:,} parameters"),
+        ("features", planned.features),
+        ("corpus", clips),
+        ("outputs", str(planned.outputs)),
+        ("trained: delta", f"{planned.parameters['delta']:,} ({planned.share:.3%} of the backbone)"),
+        ("trained: layers", f"{planned.parameters['layers']:,}"),
+        ("trained: head", f"{planned.parameters['head']:,}"),
+        ("cache", f"{planned.cache}, {planned.cache_bytes / 1e6:.1f} MB"),
+        ("steps", f"about {planned.steps:,}"),
+        ("memory", f"about {planned.memory_bytes / 1e6:,.0f} MB"),
+    ):
+        table.add_row(name, value)
+    Console().print(table)

@@ -1,0 +1,183 @@
+"""Recipe: one backbone, method, task and corpus, and how to train. A TOML file, flags and Python are the same thing."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Literal
+
+import tomlkit
+
+from pegbox import registry
+from pegbox.errors import RecipeError, nearest
+
+
+@dataclass(frozen=True)
+class Train:
+    """How to train. Rates are AdamW's peak rates; `delta_lr = 0` takes each method's own."""
+
+    epochs: int = 30
+    steps: int = 0  # 0: as many as the epochs have
+    batch_seconds: float = 32.0  # of padded audio a batch
+    batch_clips: int = 32
+    accumulate: int = 1
+    head_lr: float = 1e-3
+    layers_lr: float = 1e-2
+    delta_lr: float = 0.0
+    weight_decay: float = 0.01
+    warmup: float = 0.1  # share of all steps
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    clip: float = 1.0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    validate_epochs: int = 1
+    validate_steps: int = 0  # 0: by epochs
+    patience: int = 0  # validations without a better score before stopping; 0: never
+
+
+@dataclass(frozen=True)
+class Cache:
+    """The frozen part, computed once: whether, how much, and where (empty: the user's cache folder)."""
+
+    use: bool = True
+    limit_gb: float = 8.0
+    folder: str = ""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that defines an experiment. `features` is what the head reads: the trained layer sum, the last
+    hidden state, or the k-th; "auto" is what the method stands for, else "weighted". Each fold is tested in turn."""
+
+    backbone: str
+    method: str
+    task: str
+    corpus: str
+    features: Literal["auto", "weighted", "last"] | int = "auto"
+    seeds: tuple[int, ...] = (0,)
+    folds: tuple[int, ...] = ()
+    train: Train = field(default_factory=Train)
+    cache: Cache = field(default_factory=Cache)
+
+    def __post_init__(self) -> None:
+        _check_specs(self)
+        _check_numbers(self)
+
+    @property
+    def digest(self) -> str:
+        """The identity of the experiment: every setting but those of the cache, which change no result."""
+        return blake2b(dumps(replace(self, cache=Cache())).encode(), digest_size=8).hexdigest()
+
+
+def make(settings: Mapping[str, Any]) -> Recipe:
+    """Returns the recipe of nested plain settings; every key and type is checked."""
+    missing = [name for name in ("backbone", "method", "task", "corpus") if name not in settings]
+    if missing:
+        raise RecipeError(f"the recipe lacks {', '.join(missing)}; give them in the file or as --{missing[0]} …")
+    return _build(Recipe, settings, "")  # type: ignore[no-any-return]
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """Returns the settings of a TOML file, unchecked."""
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: no such recipe file") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
+        raise RecipeError(f"{path}: not a readable TOML recipe: {problem}") from None
+
+
+def override(settings: Mapping[str, Any], changes: Iterable[str]) -> dict[str, Any]:
+    """Returns settings with `train.epochs=5`-like changes; the right side is a TOML value, or text as it is."""
+    result = {key: dict(value) if isinstance(value, Mapping) else value for key, value in settings.items()}
+    for change in changes:
+        path, equals, text = change.partition("=")
+        if not equals:
+            raise RecipeError(f"--set {change}: write it as key=value, for example train.epochs=5")
+        *outer, last = path.strip().split(".")
+        place = result
+        for key in outer:
+            place = place.setdefault(key, {})
+            if not isinstance(place, dict):
+                raise RecipeError(f"--set {change}: '{key}' is a value, not a table")
+        place[last] = _toml_value(text.strip())
+    return result
+
+
+def dumps(recipe: Recipe) -> str:
+    """Returns the fully resolved recipe as TOML."""
+    return tomlkit.dumps(_plain(asdict(recipe)))
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _build(kind: Any, settings: Mapping[str, Any], where: str) -> Any:
+    known = {each.name: each for each in fields(kind)}
+    for key in settings:
+        if key not in known:
+            raise RecipeError(f"recipe: unknown setting '{where}{key}'{nearest(key, known)}")
+    return kind(**{key: _value(known[key].type, value, where + key) for key, value in settings.items()})
+
+
+def _value(annotation: Any, value: Any, where: str) -> Any:
+    section = {"Train": Train, "Cache": Cache}.get(annotation)
+    if section is not None:
+        if is_dataclass(value):
+            return value
+        if not isinstance(value, Mapping):
+            raise RecipeError(f"recipe: '{where}' is a table of settings, found {value!r}")
+        return _build(section, value, f"{where}.")
+    try:
+        return registry.fit(value, annotation)
+    except TypeError as problem:
+        raise RecipeError(f"recipe: '{where}': {problem}") from None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _check_specs(recipe: Recipe) -> None:
+    for call in registry.parse(recipe.method, "method"):
+        registry.check("methods", call, "method")
+    for name, kind in (("task", "tasks"), ("corpus", "corpora")):
+        calls = registry.parse(getattr(recipe, name), name)
+        if len(calls) != 1:
+            raise RecipeError(f"{name}: exactly one, found {len(calls)} in {getattr(recipe, name)!r}")
+        registry.check(kind, calls[0], name)
+
+
+def _check_numbers(recipe: Recipe) -> None:
+    train, cache = recipe.train, recipe.cache
+    positive = (
+        "epochs",
+        "batch_seconds",
+        "batch_clips",
+        "accumulate",
+        "head_lr",
+        "layers_lr",
+        "clip",
+        "validate_epochs",
+    )
+    wrong = [f"train.{name}={getattr(train, name)}" for name in positive if not getattr(train, name) > 0]
+    rest = ("steps", "delta_lr", "weight_decay", "validate_steps", "patience")
+    wrong += [f"train.{name}={getattr(train, name)}" for name in rest if not getattr(train, name) >= 0]
+    if wrong:
+        raise RecipeError(f"recipe: {', '.join(wrong)}: must be positive (or zero where zero has a meaning)")
+    if not 0 <= train.warmup <= 1:
+        raise RecipeError(f"recipe: train.warmup={train.warmup}: a share of all steps, from 0 to 1")
+    if cache.limit_gb < 0:
+        raise RecipeError(f"recipe: cache.limit_gb={cache.limit_gb}: must not be negative")
+    for name in ("seeds", "folds"):
+        values = getattr(recipe, name)
+        if len(set(values)) < len(values) or (name == "seeds" and not values):
+            raise RecipeError(f"recipe: {name}={list(values)}: distinct numbers, and at least one seed")

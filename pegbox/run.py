@@ -1,0 +1,218 @@
+"""Run: what came out of a recipe, a small folder that predicts by itself. `train` makes one, `load` opens one."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from pegbox import backbones, tasks
+from pegbox import recipe as recipe_
+from pegbox.errors import PegboxError, RecipeError, WeightsError
+from pegbox.recipe import Recipe, dumps
+from pegbox.rows import Row
+from pegbox.surgery import read_tensors
+from pegbox.tasks import Prediction
+from pegbox.training.feed import Feed, in_order
+from pegbox.training.logs import Recorder
+from pegbox.training.loop import better
+from pegbox.training.model import Tuned
+from pegbox.training.prepare import assemble, corpus_rows
+from pegbox.training.trial import ARTEFACT, AnyEvent, Finished, Session, Started, put, run_trial
+
+Listener = Callable[[AnyEvent, Path], None]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run's folder with its recipe and result. The model is read on the first prediction."""
+
+    folder: Path
+    recipe: Recipe
+    result: dict[str, Any]
+
+    def predict(self, paths: Iterable[str | Path], backbone: str | None = None) -> list[Prediction]:
+        """Returns one plain row a file, in the order given: id, said, and probabilities where the task has them."""
+        rows = [Row(str(path), str(path), {}) for path in paths]
+        return _predict(_open(self, backbone), rows)
+
+    def evaluate(self, split: str = "test", corpus: str | None = None, backbone: str | None = None) -> dict[str, float]:
+        """Returns the scores on a split of the run's corpus, or of another one."""
+        recipe = self.recipe if corpus is None else replace(self.recipe, corpus=corpus)
+        fold = self.result["fold"] if corpus is None else None
+        wanted = [row for row in corpus_rows(recipe, fold) if row.split == split]
+        if not wanted:
+            raise RecipeError(f"{recipe.corpus}: no rows in the split '{split}'")
+        model = _open(self, backbone)
+        said = _predict(model, wanted)
+        pairs = zip(said, wanted, strict=True)
+        return model.task.score([{**each, "true": model.task.truth(row.labels)} for each, row in pairs])
+
+
+def train(
+    recipe: Recipe | str | Path | dict[str, Any], out: str | Path, listener: Listener | None = None
+) -> dict[str, Any]:
+    """Trains every seed and fold of a recipe into a folder and returns the summary that its `result.json` holds.
+
+    An interrupted run goes on where it was when called again with the same recipe and folder, and ends with the
+    same numbers. `listener(event, folder)` is told everything that happens.
+
+    Raises:
+        RecipeError: when the folder holds something else, or this run already finished.
+    """
+    recipe = as_recipe(recipe)
+    folder = Path(out)
+    claim(folder, recipe)
+    session = Session(recipe)
+    pairs = [(seed, fold) for fold in (recipe.folds or (None,)) for seed in recipe.seeds]
+    results = []
+    for seed, fold in pairs:
+        place = folder if len(pairs) == 1 else folder / _trial_name(recipe, seed, fold)
+        results.append(_trial(session, seed, fold, place, listener))
+    if len(pairs) == 1:
+        return results[0]
+    summary = summarise(results)
+    put(folder / "result.json", json.dumps(summary, indent=1))
+    return summary
+
+
+def load(folder: str | Path) -> Run:
+    """Opens a finished run; of several seeds or folds the one with the best validation score, whose folder it names."""
+    folder = Path(folder)
+    result = _finished(folder)
+    if result is None:
+        unfinished = (folder / "recipe.toml").exists()
+        hint = "the run is not finished; train it again to go on" if unfinished else "no run in this folder"
+        raise RecipeError(f"{folder}: {hint}")
+    if "trials" in result:
+        return load(folder / result["best_trial"])
+    return Run(folder, recipe_.make(recipe_.read(folder / "recipe.toml")), result)
+
+
+def load_trials(folder: str | Path) -> list[Run]:
+    """Opens every trial of a finished run, in the order they were made."""
+    result = _finished(Path(folder)) or {}
+    places = [Path(folder) / each["trial"] for each in result["trials"]] if "trials" in result else [folder]
+    return [load(place) for place in places]
+
+
+def as_recipe(recipe: Recipe | str | Path | dict[str, Any]) -> Recipe:
+    """Returns a recipe from a recipe, its settings, or the path of a TOML file."""
+    if isinstance(recipe, Recipe):
+        return recipe
+    return recipe_.make(recipe if isinstance(recipe, dict) else recipe_.read(recipe))
+
+
+def claim(folder: Path, recipe: Recipe) -> None:
+    """Takes a folder for a recipe: new, empty, or holding an unfinished run of the same recipe."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        saved = folder / "recipe.toml"
+        if saved.exists() and recipe_.make(recipe_.read(saved)).digest != recipe.digest:
+            raise RecipeError(f"{folder}: holds a run of another recipe; choose another --out")
+        if not saved.exists() and any(folder.iterdir()):
+            raise RecipeError(f"{folder}: holds other files and no run; choose another --out")
+        if (folder / "result.json").exists():
+            raise RecipeError(f"{folder}: this run is already finished; see it with 'pegbox show {folder}'")
+        put(saved, dumps(recipe))
+    except OSError as problem:
+        raise PegboxError(f"{folder}: cannot write here ({problem.strerror}); choose another --out") from problem
+
+
+def summarise(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Returns means and deviations over the trials of a run, and which is best on validation."""
+    first = results[0]
+    splits = {split: list(scores) for split, scores in first["scores"].items()}
+    values = {
+        split: {name: [each["scores"][split][name] for each in results] for name in names}
+        for split, names in splits.items()
+    }
+    best = first
+    for each in results[1:]:
+        score, other = (one["scores"]["valid"][first["metric"]] for one in (each, best))
+        if better(first["better"], score, other):
+            best = each
+    return {
+        "recipe": first["recipe"],
+        "metric": first["metric"],
+        "better": first["better"],
+        "mean": {split: {name: fmean(v) for name, v in scores.items()} for split, scores in values.items()},
+        "deviation": {split: {name: stdev(v) for name, v in scores.items()} for split, scores in values.items()},
+        "parameters": first["parameters"],
+        "seconds": {name: sum(e["seconds"].get(name, 0.0) for e in results) for name in first["seconds"]},
+        "peak_memory_mb": max(each["peak_memory_mb"] for each in results),
+        "artefact_bytes": first["artefact_bytes"],
+        "best_trial": best["trial"],
+        "trials": list(results),
+    }
+
+
+def _trial_name(recipe: Recipe, seed: int, fold: int | None) -> str:
+    parts = [f"fold-{fold}"] if fold is not None else []
+    return "-".join([*parts, *([f"seed-{seed}"] if len(recipe.seeds) > 1 or not parts else [])])
+
+
+def _finished(folder: Path) -> dict[str, Any] | None:
+    try:
+        result: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as problem:
+        raise RecipeError(f"{folder}/result.json cannot be read: {problem}") from None
+    return result
+
+
+def _trial(session: Session, seed: int, fold: int | None, place: Path, listener: Listener | None) -> dict[str, Any]:
+    result = _finished(place)
+    if result is not None:
+        return result | {"trial": place.name}
+    place.mkdir(parents=True, exist_ok=True)
+    result = {}
+    with ExitStack() as stack:
+        record: Callable[[AnyEvent], None] | None = None
+        for event in run_trial(session, seed, fold, place):
+            if isinstance(event, Started):
+                record = stack.enter_context(Recorder(place, event.resumed_at)).listen
+            if record:
+                record(event)
+            if listener:
+                listener(event, place)
+            if isinstance(event, Finished):
+                result = event.result | {"trial": place.name}
+    return result
+
+
+def _open(run: Run, backbone: str | None) -> Tuned:
+    tensors, about = read_tensors(run.folder / ARTEFACT)
+    known: Any = about["backbone"]
+    network = backbones.load(backbone or _source(known), known["precision"])
+    if network.digest != known["digest"]:
+        raise WeightsError(
+            f"{run.folder}: trained on a backbone with digest {known['digest']}; "
+            f"{network.source} has {network.digest}: it is another network or other weights"
+        )
+    task = tasks.build(run.recipe.task)
+    model = assemble(run.recipe, network, task, tuple(about["vocabulary"]))  # type: ignore[arg-type]
+    model.load_tensors(tensors)
+    return model.to(Accelerator().device).eval()
+
+
+def _source(known: dict[str, str]) -> str:
+    return known["source"] if Path(known["source"]).exists() else known["resolved"]
+
+
+@torch.no_grad()
+def _predict(model: Tuned, rows: Sequence[Row]) -> list[Prediction]:
+    feed, found = Feed(model.backbone, None), {}
+    device = next(model.head.parameters()).device
+    for group in in_order(rows, 32.0, 32):
+        batch = feed.batch(group)
+        logits = model(replace(batch, x=batch.x.to(device)))
+        for row, said in zip(group, model.task.decode(logits, batch.frames, model.vocabulary), strict=True):
+            found[row.id] = {"id": row.id, **said}
+    return [found[row.id] for row in rows]

@@ -1,0 +1,25 @@
+"""Reading label columns, with clear refusals."""
+
+from collections.abc import Mapping, Sequence
+
+from pegbox.errors import CorpusError, nearest
+
+
+def column(rows: Sequence[Mapping[str, str]], name: str, split: str) -> list[str]:
+    """Returns one label of every row, or says which column is missing or empty, and how often."""
+    missing = sum(name not in row for row in rows)
+    if missing == len(rows) and rows:
+        raise CorpusError(
+            f"the rows of '{split}' have no label '{name}'{nearest(name, {key for row in rows for key in row})}"
+        )
+    if missing:
+        raise CorpusError(
+            f"{missing} of {len(rows)} rows of '{split}' have no label '{name}'; filter them out or fill them"
+        )
+    values = [row[name] for row in rows]
+    empty = sum(not value.strip() for value in values)
+    if empty:
+        raise CorpusError(
+            f"{empty} of {len(rows)} rows of '{split}' have an empty label '{name}'; filter them out or fill them"
+        )
+    return values

@@ -1,0 +1,162 @@
+"""The frozen-prefix cache: what the untouched part of a network makes of each clip, computed once.
+
+It wraps the data and knows weights, precision, depths and audio, never a method's name, so every method, seed and
+task on the same audio shares it. Clips are stored unpadded in shards that appear whole or not at all, and are read
+through memory maps.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final, Literal
+from uuid import uuid4
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pegbox import audio
+from pegbox.backbones import Backbone
+from pegbox.errors import PegboxError
+from pegbox.rows import Row
+from pegbox.training.model import mean_over_time
+
+_FORMAT: Final = 1
+_SHARD_BYTES: Final = 256 * 2**20
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What is stored of a clip: the hidden states at `depths`, whole or as means over time."""
+
+    kind: Literal["states", "pooled"]
+    depths: tuple[int, ...]
+    width: int
+    precision: Literal["fp32", "bf16"]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Means are always fp32."""
+        return torch.bfloat16 if self.precision == "bf16" and self.kind == "states" else torch.float32
+
+    def size(self, frames: int) -> int:
+        """Returns the bytes of a clip."""
+        return len(self.depths) * (frames if self.kind == "states" else 1) * self.width * self.dtype.itemsize
+
+
+def default_folder() -> Path:
+    """Returns `$PEGBOX_CACHE`, or `pegbox` in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(os.environ.get("PEGBOX_CACHE") or Path(base) / "pegbox")
+
+
+class StateCache:
+    """Hidden states of clips under one backbone and layout; `fill` before `get`."""
+
+    def __init__(self, folder: Path, backbone: Backbone, layout: Layout) -> None:
+        self.backbone, self.layout = backbone, layout
+        identity = f"{_FORMAT} {backbone.digest} {backbone.precision} {layout}"
+        self.folder = folder / blake2b(identity.encode(), digest_size=12).hexdigest()
+        self._places: dict[str, tuple[Path, int, int]] = {}
+        self._maps: dict[Path, np.memmap[tuple[int], np.dtype[np.uint8]]] = {}
+        self._keys: dict[tuple[str, float, float | None], str] = {}
+        for index in sorted(self.folder.glob("*.json")):
+            self._open(index)
+
+    def missing(self, rows: Sequence[Row]) -> list[Row]:
+        """Returns the rows that are not stored yet."""
+        return [row for row in rows if self._key(row) not in self._places]
+
+    def fill(self, rows: Sequence[Row]) -> Iterator[int]:
+        """Computes and stores what is missing, yielding the number of clips done."""
+        missing = self.missing(rows)
+        if not missing:
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            yield from self._write(missing)
+        except OSError as problem:
+            raise PegboxError(
+                f"{self.folder}: the cache cannot be written ({problem.strerror}); "
+                "make room, choose another place with cache.folder, or switch it off with cache.use=false"
+            ) from problem
+
+    def check_room(self, size: int) -> None:
+        """Refuses to start filling a disk that is too small."""
+        place = self.folder
+        while not place.exists():
+            place = place.parent
+        free = shutil.disk_usage(place).free
+        if size > free:
+            raise PegboxError(
+                f"{self.folder}: the cache needs {size / 1e9:.2f} GB and the disk has {free / 1e9:.2f} GB free; "
+                "choose another place with cache.folder, or switch it off with cache.use=false"
+            )
+
+    def get(self, row: Row) -> Tensor:  # (stored, time, width) or (stored, width)
+        """Returns what is stored of a clip."""
+        path, offset, frames = self._places[self._key(row)]
+        if path not in self._maps:
+            self._maps[path] = np.memmap(path, mode="c")
+        raw = torch.from_numpy(self._maps[path][offset : offset + self.layout.size(frames)]).view(self.layout.dtype)
+        pooled = self.layout.kind == "pooled"
+        return raw.view(len(self.layout.depths), *(() if pooled else (frames,)), self.layout.width)
+
+    def frames(self, row: Row) -> int:
+        """Returns the real frames of a stored clip."""
+        return self._places[self._key(row)][2]
+
+    @torch.no_grad()
+    def compute(self, row: Row) -> tuple[Tensor, int]:
+        """Returns what is to be stored of one clip, run alone, and its frames."""
+        device = next(self.backbone.core.parameters()).device
+        wave = torch.from_numpy(audio.read(row.audio, self.backbone.rate, row.start, row.end)).to(device)
+        self.backbone.fits(len(wave), row.id)
+        state = self.backbone.stem(wave[None], torch.tensor([len(wave)]))
+        wanted = {}
+        for depth, x in enumerate(self.backbone.fold(state)):
+            if depth in self.layout.depths:
+                wanted[depth] = mean_over_time(x, None) if self.layout.kind == "pooled" else x
+            if depth == self.layout.depths[-1]:
+                break
+        stored = torch.stack([wanted[depth][0] for depth in self.layout.depths])
+        return stored.to("cpu", self.layout.dtype), state.x.shape[1]
+
+    def _write(self, rows: Sequence[Row]) -> Iterator[int]:
+        done = 0
+        while done < len(rows):
+            name, items, offset = uuid4().hex, {}, 0
+            part = self.folder / f"{name}.part"
+            with part.open("wb") as file:
+                while done < len(rows) and offset < _SHARD_BYTES:
+                    stored, frames = self.compute(rows[done])
+                    file.write(stored.contiguous().view(torch.uint8).numpy().tobytes())
+                    items[self._key(rows[done])] = [offset, frames]
+                    offset += self.layout.size(frames)
+                    done += 1
+                    yield done
+            self._publish(part, name, items)
+
+    def _publish(self, part: Path, name: str, items: dict[str, list[int]]) -> None:
+        part.replace(self.folder / f"{name}.bin")
+        index = self.folder / f"{name}.json.part"
+        index.write_text(json.dumps(items), encoding="utf-8")
+        self._open(index.replace(self.folder / f"{name}.json"))
+
+    def _open(self, index: Path) -> None:
+        shard = index.with_suffix(".bin")
+        items = json.loads(index.read_text(encoding="utf-8"))
+        size = shard.stat().st_size if shard.exists() else 0
+        for key, (offset, frames) in items.items():
+            if offset + self.layout.size(frames) <= size:
+                self._places[key] = (shard, offset, frames)
+
+    def _key(self, row: Row) -> str:
+        place = (row.audio, row.start, row.end)
+        if place not in self._keys:
+            self._keys[place] = f"{audio.digest(row.audio)}:{row.start}:{row.end}"
+        return self._keys[place]

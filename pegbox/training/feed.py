@@ -1,0 +1,92 @@
+"""Rows as batches: by seconds, with length buckets, from audio or from the cache."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pegbox import audio
+from pegbox.backbones import Backbone
+from pegbox.rows import Row, seconds
+from pegbox.training.cache import StateCache
+from pegbox.training.model import Batch
+
+_BUCKET: Final = 50  # batches that are sorted by length together
+_HELD_BYTES: Final = 2 * 2**30  # decoded audio kept in memory
+
+
+class Feed:
+    """Makes batches of rows; `cache` holds them filled, or None to read audio."""
+
+    def __init__(self, backbone: Backbone, cache: StateCache | None) -> None:
+        self.backbone, self.cache = backbone, cache
+        self._held: dict[tuple[str, float, float | None], np.ndarray] = {}
+        self._held_bytes = 0
+
+    def batch(self, rows: Sequence[Row]) -> Batch:
+        """Returns these rows as one padded batch on the CPU."""
+        if self.cache is None:
+            return self._waves(rows)
+        frames = torch.tensor([self.cache.frames(row) for row in rows])
+        stored = [self.cache.get(row) for row in rows]
+        layout = self.cache.layout
+        x = torch.stack(stored) if layout.kind == "pooled" else _padded(stored, int(frames.max()))
+        return Batch(tuple(rows), layout.kind, x, frames, frames, layout.depths)
+
+    def _waves(self, rows: Sequence[Row]) -> Batch:
+        waves = [self._wave(row) for row in rows]
+        lengths = torch.tensor([len(wave) for wave in waves])
+        frames = torch.tensor([self.backbone.frames(len(wave)) for wave in waves])
+        x = torch.zeros(len(waves), int(lengths.max()))
+        for place, wave in zip(x, waves, strict=True):
+            place[: len(wave)] = torch.from_numpy(wave)
+        return Batch(tuple(rows), "wave", x, lengths, frames)
+
+    def _wave(self, row: Row) -> np.ndarray:
+        place = (row.audio, row.start, row.end)
+        if place in self._held:
+            return self._held[place]
+        wave = audio.read(row.audio, self.backbone.rate, row.start, row.end)
+        self.backbone.fits(len(wave), row.id)
+        if self._held_bytes + wave.nbytes <= _HELD_BYTES:
+            self._held[place] = wave
+            self._held_bytes += wave.nbytes
+        return wave
+
+
+def shuffled(rows: Sequence[Row], limit: float, clips: int, seed: int, epoch: int) -> list[list[Row]]:
+    """Returns one epoch's batches: random, but alike in length, of at most `limit` padded seconds and `clips` clips."""
+    draw = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    order = [rows[i] for i in torch.randperm(len(rows), generator=draw).tolist()]
+    lengths = [seconds(row) for row in order]
+    typical = max(1, min(clips, int(limit / max(sum(lengths) / len(lengths), 1e-3))))
+    batches = []
+    for start in range(0, len(order), _BUCKET * typical):
+        batches += _packed(sorted(order[start : start + _BUCKET * typical], key=seconds), limit, clips)
+    return [batches[i] for i in torch.randperm(len(batches), generator=draw).tolist()]
+
+
+def in_order(rows: Sequence[Row], limit: float, clips: int) -> Iterator[list[Row]]:
+    """Yields batches for evaluation, sorted by length."""
+    yield from _packed(sorted(rows, key=lambda row: (seconds(row), row.id)), limit, clips)
+
+
+def _packed(rows: Sequence[Row], limit: float, clips: int) -> list[list[Row]]:
+    batches: list[list[Row]] = []
+    current: list[Row] = []
+    for row in rows:  # ascending lengths: the newest row is the longest
+        if current and (len(current) == clips or (len(current) + 1) * seconds(row) > limit):
+            batches.append(current)
+            current = []
+        current.append(row)
+    return [*batches, current] if current else batches
+
+
+def _padded(stored: Sequence[Tensor], time: int) -> Tensor:  # each (stored, time, width) → (batch, stored, time, width)
+    first = stored[0]
+    x = first.new_zeros(len(stored), first.shape[0], time, first.shape[2])
+    for place, states in zip(x, stored, strict=True):
+        place[:, : states.shape[1]] = states
+    return x

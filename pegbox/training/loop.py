@@ -1,0 +1,217 @@
+"""The training loop, a generator of events: logging, saving, progress bars and cluster reports consume them."""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from pegbox.errors import DeadParameterError, NonFiniteError
+from pegbox.methods import Chosen
+from pegbox.recipe import Train
+from pegbox.rows import Row, seconds
+from pegbox.tasks import Prediction
+from pegbox.training import optim
+from pegbox.training.feed import Feed, in_order, shuffled
+from pegbox.training.model import Batch, Tuned
+
+
+@dataclass(frozen=True)
+class Step:
+    """One update of the weights."""
+
+    step: int
+    epoch: int
+    loss: float
+    progress: float  # share of training done, 0 to 1
+    audio_seconds: float
+    wall_seconds: float
+
+
+@dataclass(frozen=True)
+class Validated:
+    """A look at the validation split."""
+
+    step: int
+    epoch: int
+    loss: float  # mean training loss since the last look
+    scores: dict[str, float]
+    best: bool
+    wall_seconds: float
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """Training has ended; the model holds the best step's weights."""
+
+    step: int
+    best_step: int
+    reason: str
+
+
+Event = Step | Validated | Stopped
+
+
+@dataclass
+class Progress:
+    """Where training stands between two validations: all that a resume needs beside the tensors."""
+
+    step: int = 0
+    epoch: int = 0
+    chunk: int = 0  # groups of batches done in this epoch
+    best_score: float | None = None
+    best_step: int = 0
+    waited: int = 0
+    losses: list[float] = field(default_factory=list)
+    alive: list[str] = field(default_factory=list)
+    finished: bool = False
+
+
+class Trainer:
+    """One model, its data and its optimiser; `events` trains, `evaluate` predicts."""
+
+    def __init__(
+        self, model: Tuned, feed: Feed, methods: tuple[Chosen, ...], train: Train, seed: int, accelerator: Accelerator
+    ) -> None:
+        self.model, self.feed, self.settings, self.seed = model, feed, train, seed
+        self.accelerator = accelerator
+        self.optimizer = optim.make_optimizer(model, methods, train)
+        self.progress = Progress()
+        self.best: dict[str, Tensor] = {}
+        self.mixed = train.precision == "bf16" and model.backbone.precision == "fp32"
+
+    def events(self, rows: Sequence[Row], dev: Sequence[Row]) -> Iterator[Event]:
+        """Trains until the epochs or steps are over or patience ends, then takes the best step's weights."""
+        at = self.progress
+        while not at.finished:
+            yield from self._epoch(rows, dev)
+        if self.best:
+            self.model.load_tensors(self.best)
+        patient = self.settings.patience and at.waited >= self.settings.patience
+        yield Stopped(at.step, at.best_step, "patience" if patient else "done")
+
+    @torch.no_grad()
+    def evaluate(self, rows: Sequence[Row]) -> list[Prediction]:
+        """Returns one plain row a clip, in the order given: id, split, said, true and what else the task knows."""
+        self.model.eval()
+        task, found = self.model.task, {}
+        for group in in_order(rows, self.settings.batch_seconds, self.settings.batch_clips):
+            batch = self.feed.batch(group)
+            with self._autocast():
+                logits = self.model(self._moved(batch))
+            for row, said in zip(group, task.decode(logits, batch.frames, self.model.vocabulary), strict=True):
+                found[row.id] = {"id": row.id, "split": row.split, "true": task.truth(row.labels), **said}
+        return [found[row.id] for row in rows]
+
+    def _epoch(self, rows: Sequence[Row], dev: Sequence[Row]) -> Iterator[Event]:
+        at, train = self.progress, self.settings
+        batches = shuffled(rows, train.batch_seconds, train.batch_clips, self.seed, at.epoch)
+        chunks = [batches[i : i + train.accumulate] for i in range(0, len(batches), train.accumulate)]
+        while at.chunk < len(chunks) and not at.finished:
+            started, chunk = time.perf_counter(), chunks[at.chunk]
+            share = self._share(at.chunk + 1, len(chunks))
+            loss = self._update(chunk, share)
+            at.step, at.chunk = at.step + 1, at.chunk + 1
+            at.losses.append(loss)
+            at.finished = bool(train.steps) and at.step >= train.steps
+            heard = sum(seconds(row) for group in chunk for row in group)
+            yield Step(at.step, at.epoch, loss, share, heard, time.perf_counter() - started)
+            if self._due(at.chunk == len(chunks)):
+                yield self._validate(dev)
+        if at.chunk >= len(chunks):
+            at.epoch, at.chunk = at.epoch + 1, 0
+            at.finished = at.finished or (not train.steps and at.epoch >= train.epochs)
+
+    def _share(self, chunk: int, chunks: int) -> float:
+        at, train = self.progress, self.settings
+        return (at.step + 1) / train.steps if train.steps else (at.epoch + chunk / chunks) / train.epochs
+
+    def _due(self, epoch_ends: bool) -> bool:
+        at, train = self.progress, self.settings
+        last = at.finished or (epoch_ends and not train.steps and at.epoch + 1 >= train.epochs)
+        if train.validate_steps:
+            return last or at.step % train.validate_steps == 0
+        return last or (epoch_ends and (at.epoch + 1) % train.validate_epochs == 0)
+
+    def _update(self, chunk: Sequence[Sequence[Row]], share: float) -> float:
+        self.model.train()
+        clips = sum(len(group) for group in chunk)
+        total = 0.0
+        for group in chunk:
+            loss = self._loss(group)
+            weight = len(group) / clips
+            self.accelerator.backward(loss * weight)
+            total += float(loss.detach()) * weight
+        self._check_alive()
+        tensors = [tensor for group in self.optimizer.param_groups for tensor in group["params"]]
+        self.accelerator.clip_grad_norm_(tensors, self.settings.clip)
+        optim.set_rates(self.optimizer, optim.factor(share, self.settings))
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return total
+
+    def _loss(self, group: Sequence[Row]) -> Tensor:
+        batch = self.feed.batch(group)
+        with self._autocast():
+            logits = self.model(self._moved(batch))
+        labels = [row.labels for row in group]
+        loss = self.model.task.loss(logits, batch.frames, labels, self.model.vocabulary)
+        if not math.isfinite(float(loss.detach())):
+            raise NonFiniteError(
+                f"step {self.progress.step + 1}: the loss is {float(loss.detach())} on the clips "
+                f"{[row.id for row in group]}; listen to them, or lower the learning rate"
+            )
+        return loss
+
+    def _check_alive(self) -> None:
+        """Within two steps every trained tensor must have had a gradient: a factor that starts at zero needs two."""
+        at = self.progress
+        if at.step >= 2:
+            return
+        alive = {*at.alive, *(name for name, tensor in self.model.trained().items() if _has_gradient(tensor))}
+        at.alive = sorted(alive)
+        dead = sorted(set(self.model.trained()) - alive)
+        if at.step == 1 and dead:
+            raise DeadParameterError(
+                f"{len(dead)} of {len(dead) + len(alive)} trained tensors had no gradient in two steps: {dead[:8]}; "
+                "the method edits a place that the head never reads (see features and blocks), or the site is not real"
+            )
+
+    def _validate(self, dev: Sequence[Row]) -> Validated:
+        started, at, task = time.perf_counter(), self.progress, self.model.task
+        scores = task.score(self.evaluate(dev))
+        best = better(task.better, scores[task.metric], at.best_score)
+        if best:
+            at.best_score, at.best_step, at.waited = scores[task.metric], at.step, 0
+            self.best = self.model.tensors()
+        else:
+            at.waited += 1
+        at.finished = at.finished or bool(self.settings.patience and at.waited >= self.settings.patience)
+        loss = sum(at.losses) / max(len(at.losses), 1)
+        at.losses = []
+        return Validated(at.step, at.epoch, loss, scores, best, time.perf_counter() - started)
+
+    def _autocast(self) -> Any:
+        return torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=self.mixed)
+
+    def _moved(self, batch: Batch) -> Batch:
+        device = self.accelerator.device
+        if device.type == "cpu":
+            return batch
+        x = batch.x.to(device, non_blocking=True)
+        return Batch(batch.rows, batch.kind, x, batch.lengths, batch.frames, batch.depths)
+
+
+def better(direction: str, score: float, than: float | None) -> bool:
+    """Returns whether a score beats the best so far; NaN never does, a tie does not."""
+    if math.isnan(score) or than is None:
+        return than is None and not math.isnan(score)
+    return score > than if direction == "max" else score < than
+
+
+def _has_gradient(tensor: Tensor) -> bool:
+    return tensor.grad is not None and bool(tensor.grad.count_nonzero())

@@ -1,0 +1,131 @@
+"""What is trained, put together: backbone, delta, layer weights and head."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from pegbox.backbones import Backbone
+from pegbox.delta import Delta
+from pegbox.errors import RecipeError, WeightsError
+from pegbox.rows import Row
+from pegbox.tasks import Task
+
+Features = Literal["weighted", "last"] | int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Clips as the model reads them: waveforms, stored hidden states, or their means over time."""
+
+    rows: tuple[Row, ...]
+    kind: Literal["wave", "states", "pooled"]
+    x: Tensor  # (batch, samples) | (batch, stored, time, width) | (batch, stored, width)
+    lengths: Tensor  # samples of each clip for waves, else frames, (batch,)
+    frames: Tensor  # real frames of each clip, (batch,)
+    depths: tuple[int, ...] = ()  # which hidden states are stored
+
+
+def read_depths(features: Features, depth: int) -> tuple[int, ...]:
+    """Returns which hidden states the head reads, of a network with `depth` blocks."""
+    if features == "weighted":
+        return tuple(range(depth + 1))
+    number = depth if features == "last" else int(features)
+    if not 0 <= number <= depth:
+        raise RecipeError(f"features={number}: this backbone has hidden states 0 (before the first block) to {depth}")
+    return (number,)
+
+
+class Tuned(nn.Module):
+    """A backbone under a method, read through layer weights by a task's head. The frozen part stays in eval mode."""
+
+    def __init__(
+        self, backbone: Backbone, delta: Delta, task: Task, vocabulary: tuple[str, ...], features: Features
+    ) -> None:
+        super().__init__()
+        if task.framewise and backbone.hop is None:
+            raise RecipeError(f"{type(task).__name__} needs a time axis; {backbone.family.name}'s states are patches")
+        self.backbone, self.delta, self.task, self.vocabulary = backbone, delta, task, vocabulary
+        self.reads = read_depths(features, backbone.depth)
+        self.layers = nn.Parameter(torch.zeros(len(self.reads))) if features == "weighted" else None
+        self.head = task.head(backbone.width, vocabulary)
+
+    def train(self, mode: bool = True) -> "Tuned":
+        """Sets delta and head; dropout, LayerDrop and SpecAugment of the network stay off."""
+        super().train(mode)
+        self.backbone.eval()
+        self.delta.train(mode)
+        return self
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """Returns every trained tensor by name: `delta.…`, `layers`, `head.…`."""
+        layers = {} if self.layers is None else {"layers": self.layers}
+        delta = {f"delta.{name}": parameter for name, parameter in self.delta.named_parameters()}
+        return delta | layers | {f"head.{name}": parameter for name, parameter in self.head.named_parameters()}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Returns a copy of everything an artefact stores, on the CPU."""
+        return {name: tensor.detach().to("cpu", copy=True) for name, tensor in self._stored().items()}
+
+    @torch.no_grad()
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Takes over an artefact's tensors; every one must be there and fit."""
+        own = self._stored()
+        shapes = {name: tuple(tensor.shape) for name, tensor in own.items()}
+        if shapes != {name: tuple(tensor.shape) for name, tensor in tensors.items()}:
+            strange = sorted({*shapes} ^ {*tensors}) or sorted(
+                n for n in shapes if shapes[n] != tuple(tensors[n].shape)
+            )
+            raise WeightsError(f"the artefact does not fit this recipe: {len(strange)} tensors, first '{strange[0]}'")
+        for name, tensor in own.items():
+            tensor.copy_(tensors[name])
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Returns the head's logits: (batch, classes) for pooling tasks, else (batch, time, units)."""
+        if batch.kind == "pooled":
+            return self.head(self._mixed(dict(enumerate(batch.x.unbind(1)))))  # type: ignore[no-any-return]
+        states, mask = self._states(batch)
+        if self.task.pools:
+            states = {depth: mean_over_time(x, mask) for depth, x in states.items()}
+        return self.head(self._mixed({i: states[depth] for i, depth in enumerate(self.reads)}))  # type: ignore[no-any-return]
+
+    def _stored(self) -> dict[str, Tensor]:
+        delta = {f"delta.{name}": tensor for name, tensor in self.delta.state_dict(keep_vars=True).items()}
+        head = {f"head.{name}": tensor for name, tensor in self.head.state_dict(keep_vars=True).items()}
+        return delta | head | ({} if self.layers is None else {"layers": self.layers})
+
+    def _states(self, batch: Batch) -> tuple[dict[int, Tensor], Tensor | None]:
+        if batch.kind == "wave":
+            state, known = self.backbone.stem(batch.x, batch.lengths), {}
+            start = 0
+        else:
+            known = dict(zip(batch.depths, batch.x.unbind(1), strict=True))
+            start = batch.depths[-1]
+            state = self.backbone.resume(known[start], _mask(batch.frames, known[start]))
+        if max(self.reads) > start or not known:
+            known |= dict(enumerate(self.backbone.fold(state, start), start))
+        return {depth: known[depth] for depth in self.reads}, state.mask
+
+    def _mixed(self, states: Mapping[int, Tensor]) -> Tensor:
+        if self.layers is None:
+            return states[0].float()
+        weights = self.layers.softmax(0)
+        total = weights[0] * states[0]
+        for index in range(1, len(weights)):
+            total = total + weights[index] * states[index]
+        return total
+
+
+def mean_over_time(x: Tensor, mask: Tensor | None) -> Tensor:  # (batch, time, width), (batch, time) → (batch, width)
+    """Returns the mean over each clip's real frames, in fp32."""
+    if mask is None:
+        return x.float().mean(1)
+    return x.float().masked_fill(~mask[..., None], 0.0).sum(1) / mask.sum(1, keepdim=True)
+
+
+def _mask(frames: Tensor, x: Tensor) -> Tensor | None:  # (batch,), (batch, time, width) → (batch, time)
+    if int(frames.min()) == x.shape[1]:
+        return None
+    return torch.arange(x.shape[1], device=x.device) < frames.to(x.device)[:, None]

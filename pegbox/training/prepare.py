@@ -1,0 +1,226 @@
+"""What is known before training: rows, outputs, trained numbers, cache and memory; `plan` needs no weights."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+
+from pegbox import backbones, corpora, methods, registry, tasks
+from pegbox import rows as rows_
+from pegbox.backbones import Backbone
+from pegbox.delta import Delta
+from pegbox.errors import CorpusError, RecipeError
+from pegbox.methods import Chosen
+from pegbox.recipe import Recipe
+from pegbox.rows import Row, seconds
+from pegbox.tasks import Task
+from pegbox.training.cache import Layout
+from pegbox.training.feed import shuffled
+from pegbox.training.model import Features, Tuned
+
+SPLITS: Final = ("train", "valid", "test")
+_FOLD_VALID: Final = 0.125  # share of the other folds held out for validation
+
+
+@dataclass(frozen=True)
+class Data:
+    """The rows of one trial by split, and the task's outputs."""
+
+    rows: dict[str, list[Row]]
+    vocabulary: tuple[str, ...]
+
+    @property
+    def all(self) -> list[Row]:
+        """Every row."""
+        return [row for split in SPLITS for row in self.rows[split]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a recipe would do, as `pegbox check` prints it. Bytes and counts, before any weight or clip is read."""
+
+    family: str
+    features: str
+    clips: dict[str, int]
+    hours: dict[str, float]
+    outputs: int
+    parameters: dict[str, int]  # delta, layers, head, backbone
+    cache: str
+    cache_bytes: int
+    steps: int
+    memory_bytes: int  # an estimate
+
+    @property
+    def share(self) -> float:
+        """Trained numbers of the method as a share of the backbone."""
+        return self.parameters["delta"] / self.parameters["backbone"]
+
+
+def corpus_rows(recipe: Recipe, fold: int | None) -> list[Row]:
+    """Returns the checked rows of a recipe's corpus, as split by it, or with one fold as the test part."""
+    corpus = corpora.build(recipe.corpus)
+    rows = corpus.rows()
+    if fold is not None:
+        rows = rows_.by_fold(rows, fold, _FOLD_VALID, 0, corpus.disjoint, corpus.stratify)
+    rows_.check(rows, corpus.disjoint)
+    return rows
+
+
+def data_of(rows: Sequence[Row], task: Task, backbone: Backbone) -> Data:
+    """Returns rows by split with the task's outputs; refuses clips and labels that cannot work."""
+    parts = {split: [row for row in rows if row.split == split] for split in SPLITS}
+    for split in ("train", "valid"):
+        if not parts[split]:
+            raise CorpusError(f"the corpus has no '{split}' rows; name a split column or give a share to hold out")
+    vocabulary = task.vocabulary({split: [row.labels for row in part] for split, part in parts.items() if part})
+    _check_lengths([row for part in parts.values() for row in part], parts["train"], task, backbone)
+    return Data(parts, vocabulary)
+
+
+def assemble(recipe: Recipe, backbone: Backbone, task: Task, vocabulary: tuple[str, ...]) -> Tuned:
+    """Returns the model of a recipe: the method attached to the backbone, layer weights and a fresh head."""
+    chosen = methods.parse(recipe.method)
+    delta = Delta(backbone.core, methods.plan(chosen, backbone.sites()), backbone.family.unused)
+    try:
+        model = Tuned(backbone, delta, task, vocabulary, features_of(recipe, chosen))
+        _check_reach(model)
+    except RecipeError:
+        delta.detach()
+        raise
+    return model
+
+
+def features_of(recipe: Recipe, chosen: tuple[Chosen, ...]) -> Features:
+    """Returns what the head reads: the recipe's wish, else what the method stands for, else the layer sum."""
+    meant = {each.features for each in chosen} - {None}
+    if recipe.features == "auto":
+        if len(meant) > 1:
+            raise RecipeError(f"{recipe.method}: the methods stand for different features; set features yourself")
+        return meant.pop() if meant else "weighted"  # type: ignore[return-value]
+    if meant - {recipe.features}:
+        raise RecipeError(f"features={recipe.features!r} contradicts {recipe.method}, which means {meant.pop()!r}")
+    return recipe.features
+
+
+def layout_of(recipe: Recipe, model: Tuned, frames: Sequence[int]) -> tuple[Layout | None, int, str]:
+    """Returns what to cache, its bytes, and why in words; None means that every step reads audio."""
+    backbone, lowest = model.backbone, model.delta.lowest
+    if not recipe.cache.use:
+        return None, 0, "off by the recipe"
+    if lowest == -1:
+        return None, 0, "none: the stem is trained"
+    tried = []
+    for depths in _candidates(model):
+        kind = "pooled" if lowest is None and model.task.pools else "states"
+        layout = Layout(kind, depths, backbone.width, backbone.precision)  # type: ignore[arg-type]
+        size = sum(layout.size(count) for count in frames)
+        if size <= recipe.cache.limit_gb * 1e9:
+            what = "means" if kind == "pooled" else "states"
+            return layout, size, f"{what} of depth {', '.join(map(str, depths))}"
+        tried.append(f"{size / 1e9:.2f} GB")
+    return None, 0, f"none: {' or '.join(tried)} is over cache.limit_gb={recipe.cache.limit_gb:g}"
+
+
+def plan(recipe: Recipe) -> Plan:
+    """Returns what a recipe would do, with the network on the meta device.
+
+    Raises:
+        RecipeError, CorpusError, WeightsError: whatever can be known to be wrong this early.
+    """
+    backbone = backbones.outline(recipe.backbone)
+    backbone.precision = frozen_precision(recipe)
+    task = tasks.build(recipe.task)
+    data = data_of(corpus_rows(recipe, recipe.folds[0] if recipe.folds else None), task, backbone)
+    with torch.device("meta"):
+        model = assemble(recipe, backbone, task, data.vocabulary)
+    _, size, what = layout_of(recipe, model, [frames_of(row, backbone) for row in data.all])
+    return Plan(
+        family=backbone.family.name,
+        features=str(features_of(recipe, methods.parse(recipe.method))),
+        clips={split: len(part) for split, part in data.rows.items()},
+        hours={split: sum(map(seconds, part)) / 3600 for split, part in data.rows.items()},
+        outputs=len(data.vocabulary),
+        parameters=count(model),
+        cache=what,
+        cache_bytes=size,
+        steps=_steps(recipe, data.rows["train"]),
+        memory_bytes=_memory(recipe, model),
+    )
+
+
+def count(model: Tuned) -> dict[str, int]:
+    """Returns trained numbers by part, and the backbone's own."""
+    sizes = {"delta": 0, "layers": 0, "head": 0}
+    for name, tensor in model.trained().items():
+        sizes[name.partition(".")[0]] += tensor.numel()
+    inserted = {id(tensor) for tensor in model.delta.edits.parameters()}
+    own = sum(tensor.numel() for tensor in model.backbone.core.parameters() if id(tensor) not in inserted)
+    return sizes | {"backbone": own}
+
+
+def frozen_precision(recipe: Recipe) -> Any:
+    """Returns in which precision the frozen network is held; a trained one is held in fp32."""
+    frees = any(call.name == "full" for call in registry.parse(recipe.method))
+    return "fp32" if frees else recipe.train.precision
+
+
+def frames_of(row: Row, backbone: Backbone) -> int:
+    """Returns the frames of a row from its header."""
+    return backbone.frames(round(seconds(row) * backbone.rate))
+
+
+def _candidates(model: Tuned) -> list[tuple[int, ...]]:
+    lowest = model.delta.lowest
+    if lowest is None:
+        return [model.reads]
+    return [(*(d for d in model.reads if d < cut), cut) for cut in dict.fromkeys((lowest, 0))]
+
+
+def _check_reach(model: Tuned) -> None:
+    top = max(model.reads)
+    lost = [
+        edit.site.name
+        for term in model.delta.terms
+        for edit in term.edits
+        if edit.site is not None and edit.site.block is not None and edit.site.block >= top
+    ]
+    if lost:
+        raise RecipeError(
+            f"the head reads hidden state {top}, so that edits at {lost[:4]} and {len(lost)} in all would never train; "
+            "limit the method by blocks or read a later state by features"
+        )
+
+
+def _check_lengths(rows: Sequence[Row], train: Sequence[Row], task: Task, backbone: Backbone) -> None:
+    wrong = []
+    for row in rows:
+        try:
+            backbone.fits(round(seconds(row) * backbone.rate), row.id)
+        except CorpusError as problem:
+            wrong.append(str(problem))
+    for row in train:
+        need = task.least_frames(row.labels)
+        if not wrong and frames_of(row, backbone) < need:
+            wrong.append(f"{row.id}: {need} frames needed for its labels, the clip has {frames_of(row, backbone)}")
+    if wrong:
+        listed = "\n  ".join(wrong[:8])
+        raise CorpusError(f"{len(wrong)} of {len(rows)} clips cannot be used:\n  {listed}")
+
+
+def _steps(recipe: Recipe, rows: Sequence[Row]) -> int:
+    train = recipe.train
+    batches = len(shuffled(rows, train.batch_seconds, train.batch_clips, recipe.seeds[0], 0))
+    return train.steps or train.epochs * math.ceil(batches / train.accumulate)
+
+
+def _memory(recipe: Recipe, model: Tuned) -> int:
+    """Weights, four numbers a trained one, and some 24 widths a frame in every block that keeps its activations."""
+    sizes, backbone = count(model), model.backbone
+    item = 2 if backbone.precision == "bf16" else 4
+    trained = sizes["delta"] + sizes["layers"] + sizes["head"]
+    lowest = backbone.depth if model.delta.lowest is None else max(model.delta.lowest, 0)
+    frames = recipe.train.batch_seconds * backbone.rate / (backbone.hop or 160)
+    kept = frames * backbone.width * 24 * item * (backbone.depth - lowest)
+    return int(sizes["backbone"] * item + trained * 16 + kept)
