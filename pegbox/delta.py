@@ -236,8 +236,12 @@ def _edited(module: nn.Module, x: Tensor, output: Any) -> Any:
     return module(x, output).to(output.dtype)
 
 
+def _mergeable(module: object) -> Mergeable | None:
+    return module if isinstance(module, Mergeable) else None
+
+
 def _check_mergeable(edit: Edit) -> None:
-    if edit.verb != "around" or (isinstance(edit.module, Mergeable) and edit.site is not None and edit.site.owner):
+    if edit.verb != "around" or (edit.site is not None and edit.site.owner and _mergeable(edit.module)):
         return
     place = edit.site.name if edit.site else "the network"
     raise RecipeError(
@@ -249,13 +253,12 @@ def _merge(edit: Edit, undo: Undo) -> None:
     if edit.site is None:
         return
     owner: Any = edit.site.owner
-    if edit.verb == "on":
-        if parametrize.is_parametrized(owner, edit.tensor):
-            parametrize.remove_parametrizations(owner, edit.tensor, leave_parametrized=True)
-        return
-    assert isinstance(edit.module, Mergeable)
-    weight, bias = edit.module.merged(owner.weight, owner.bias)
-    owner.weight.copy_(weight)
-    if bias is not None:
-        owner.bias.copy_(bias)
-    undo()
+    linear = _mergeable(edit.module) if edit.verb == "around" else None
+    if linear is not None:
+        weight, bias = linear.merged(owner.weight, owner.bias)
+        owner.weight.copy_(weight)
+        if bias is not None:
+            owner.bias.copy_(bias)
+        undo()
+    elif parametrize.is_parametrized(owner, edit.tensor):
+        parametrize.remove_parametrizations(owner, edit.tensor, leave_parametrized=True)

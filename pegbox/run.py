@@ -9,7 +9,6 @@ from statistics import fmean, stdev
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 
 from pegbox import backbones, tasks
 from pegbox import recipe as recipe_
@@ -20,7 +19,7 @@ from pegbox.surgery import read_tensors
 from pegbox.tasks import Prediction
 from pegbox.training.feed import Feed, in_order
 from pegbox.training.logs import Recorder
-from pegbox.training.loop import better
+from pegbox.training.loop import better, default_device
 from pegbox.training.model import Tuned
 from pegbox.training.prepare import assemble, corpus_rows
 from pegbox.training.trial import ARTEFACT, AnyEvent, Finished, Session, Started, put, run_trial
@@ -199,7 +198,7 @@ def _open(run: Run, backbone: str | None) -> Tuned:
     task = tasks.build(run.recipe.task)
     model = assemble(run.recipe, network, task, tuple(about["vocabulary"]))  # type: ignore[arg-type]
     model.load_tensors(tensors)
-    return model.to(Accelerator().device).eval()
+    return model.to(default_device()).eval()
 
 
 def _source(known: dict[str, str]) -> str:

@@ -253,7 +253,8 @@ def find_sites(family: Family, core: nn.Module, front: nn.Module | None) -> Site
     table = []
     if not family.front_is_wave and front is not None:
         table.append(_site(front, Entry(""), "wave", None, 1))
-    width = int(core.config.hidden_size)
+    config: Any = core.config
+    width = int(config.hidden_size)
     table += [_site(core, where, role, None, width) for role, where in family.stem_roles(core).items()]
     for index, block in enumerate(blocks.children()):
         table += [_site(block, where, role, index, width) for role, where in family.roles.items()]

@@ -58,4 +58,5 @@ class Adapter(nn.Module):
         """Returns y with the bottleneck's output added."""
         reads = x if self.parallel else y
         inner = self.norm(reads.float()).to(reads.dtype) if isinstance(self.norm, nn.LayerNorm) else reads
-        return y + self.scale * self.up(self.activation(self.down(inner)))
+        added: Tensor = self.up(self.activation(self.down(inner)))
+        return y + self.scale * added

@@ -64,9 +64,9 @@ class Ctc:
     def loss(
         self, logits: Tensor, frames: Tensor, labels: Sequence[Mapping[str, str]], vocabulary: tuple[str, ...]
     ) -> Tensor:  # (batch, time, units)
-        """Returns CTC's loss a target unit, averaged over the clips."""
+        """Returns CTC's loss a target unit, averaged over the clips; units that training lacks are left out."""
         index = {unit: number for number, unit in enumerate(vocabulary)}
-        targets = [[index[unit] for unit in self._units(row)] for row in labels]
+        targets = [[index[unit] for unit in self._units(row) if unit in index] for row in labels]
         flat = torch.tensor([number for target in targets for number in target], device=logits.device)
         lengths = torch.tensor([len(target) for target in targets])
         chances = logits.float().log_softmax(-1).transpose(0, 1)  # (time, batch, units)

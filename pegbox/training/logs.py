@@ -42,7 +42,8 @@ class Recorder:
                 self._write(
                     "validated",
                     event.step,
-                    {"epoch": event.epoch, "loss": event.loss, "best": event.best} | event.scores,
+                    {"epoch": event.epoch, "loss": event.loss, "valid_loss": event.valid_loss, "best": event.best}
+                    | event.scores,
                 )
                 for name, value in event.scores.items():
                     self._board.add_scalar(f"valid/{name}", value, event.step)

@@ -39,6 +39,7 @@ class Validated:
     step: int
     epoch: int
     loss: float  # mean training loss since the last look
+    valid_loss: float
     scores: dict[str, float]
     best: bool
     wall_seconds: float
@@ -64,6 +65,7 @@ class Progress:
     epoch: int = 0
     chunk: int = 0  # groups of batches done in this epoch
     best_score: float | None = None
+    best_loss: float = math.inf
     best_step: int = 0
     waited: int = 0
     losses: list[float] = field(default_factory=list)
@@ -94,18 +96,23 @@ class Trainer:
         patient = self.settings.patience and at.waited >= self.settings.patience
         yield Stopped(at.step, at.best_step, "patience" if patient else "done")
 
-    @torch.no_grad()
     def evaluate(self, rows: Sequence[Row]) -> list[Prediction]:
         """Returns one plain row a clip, in the order given: id, split, said, true and what else the task knows."""
+        return self._look(rows, with_loss=False)[0]
+
+    @torch.no_grad()
+    def _look(self, rows: Sequence[Row], with_loss: bool) -> tuple[list[Prediction], float]:
         self.model.eval()
-        task, found = self.model.task, {}
+        task, names, found, total = self.model.task, self.model.vocabulary, {}, 0.0
         for group in in_order(rows, self.settings.batch_seconds, self.settings.batch_clips):
             batch = self.feed.batch(group)
             with self._autocast():
                 logits = self.model(self._moved(batch))
-            for row, said in zip(group, task.decode(logits, batch.frames, self.model.vocabulary), strict=True):
+            if with_loss:
+                total += float(task.loss(logits, batch.frames, [row.labels for row in group], names)) * len(group)
+            for row, said in zip(group, task.decode(logits, batch.frames, names), strict=True):
                 found[row.id] = {"id": row.id, "split": row.split, "true": task.truth(row.labels), **said}
-        return [found[row.id] for row in rows]
+        return [found[row.id] for row in rows], total / len(rows)
 
     def _epoch(self, rows: Sequence[Row], dev: Sequence[Row]) -> Iterator[Event]:
         at, train = self.progress, self.settings
@@ -183,17 +190,20 @@ class Trainer:
 
     def _validate(self, dev: Sequence[Row]) -> Validated:
         started, at, task = time.perf_counter(), self.progress, self.model.task
-        scores = task.score(self.evaluate(dev))
-        best = better(task.better, scores[task.metric], at.best_score)
+        said, valid_loss = self._look(dev, with_loss=True)
+        scores = task.score(said)
+        score = scores[task.metric]
+        tie = score == at.best_score and valid_loss < at.best_loss  # small validation splits saturate
+        best = tie or better(task.better, score, at.best_score)
         if best:
-            at.best_score, at.best_step, at.waited = scores[task.metric], at.step, 0
+            at.best_score, at.best_loss, at.best_step, at.waited = score, valid_loss, at.step, 0
             self.best = self.model.tensors()
         else:
             at.waited += 1
         at.finished = at.finished or bool(self.settings.patience and at.waited >= self.settings.patience)
         loss = sum(at.losses) / max(len(at.losses), 1)
         at.losses = []
-        return Validated(at.step, at.epoch, loss, scores, best, time.perf_counter() - started)
+        return Validated(at.step, at.epoch, loss, valid_loss, scores, best, time.perf_counter() - started)
 
     def _autocast(self) -> Any:
         return torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=self.mixed)
@@ -204,6 +214,12 @@ class Trainer:
             return batch
         x = batch.x.to(device, non_blocking=True)
         return Batch(batch.rows, batch.kind, x, batch.lengths, batch.frames, batch.depths)
+
+
+def default_device() -> torch.device:
+    """Returns where this process computes: a GPU where there is one."""
+    device: torch.device = Accelerator().device
+    return device
 
 
 def better(direction: str, score: float, than: float | None) -> bool:

@@ -123,7 +123,8 @@ def _run(
     recipe, (seed, fold) = session.recipe, trial
     frames = [frames_of(row, session.backbone) for row in data.all]
     layout, size, what = layout_of(recipe, model, frames)
-    cache = layout and StateCache(Path(recipe.cache.folder or default_folder()), session.backbone, layout)
+    place = Path(recipe.cache.folder or default_folder())
+    cache = StateCache(place, session.backbone, layout) if layout else None
     trainer = Trainer(
         model, Feed(session.backbone, cache), methods.parse(recipe.method), recipe.train, seed, session.accelerator
     )

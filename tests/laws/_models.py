@@ -1,0 +1,252 @@
+"""Small random networks of the real families, clips, and what the laws share.
+
+Families and methods are discovered from the folders. A new family needs one entry in `SMALL`, a new method
+none: without an entry in `EXAMPLES` it is tested by its bare name.
+"""
+
+import warnings
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from torch import Tensor, nn
+from transformers import (
+    ASTConfig,
+    ASTFeatureExtractor,
+    HubertConfig,
+    Wav2Vec2Config,
+    Wav2Vec2FeatureExtractor,
+    WavLMConfig,
+    WhisperConfig,
+    WhisperFeatureExtractor,
+)
+
+import pegbox
+from pegbox import registry
+from pegbox.backbones import Backbone, Front, families
+from pegbox.delta import Delta
+from pegbox.errors import RecipeError
+
+RATE = 16_000
+DEPTH, WIDTH, INNER = 3, 32, 64
+
+
+@dataclass(frozen=True)
+class Small:
+    """One small network: its family, its configuration, and the library's own input features."""
+
+    family: str
+    config: Callable[[], Any]
+    extractor: Callable[[], Any]
+    padded_by_library: bool = False  # the library's padded forward is exact on real frames
+
+
+def _speech(kind: Any, norm: str, stable: bool) -> Callable[[], Any]:
+    return lambda: kind(
+        hidden_size=WIDTH,
+        num_hidden_layers=DEPTH,
+        num_attention_heads=4,
+        intermediate_size=INNER,
+        conv_dim=(16,) * 7,
+        num_conv_pos_embeddings=16,
+        num_conv_pos_embedding_groups=4,
+        feat_extract_norm=norm,
+        conv_bias=norm == "layer",
+        do_stable_layer_norm=stable,
+        apply_spec_augment=False,
+        vocab_size=12,
+        num_labels=5,
+        classifier_proj_size=16,
+    )
+
+
+def _whisper() -> Any:
+    return WhisperConfig(
+        d_model=WIDTH,
+        encoder_layers=DEPTH,
+        decoder_layers=1,
+        encoder_attention_heads=4,
+        decoder_attention_heads=4,
+        encoder_ffn_dim=INNER,
+        decoder_ffn_dim=INNER,
+        max_source_positions=150,
+        num_mel_bins=20,
+        vocab_size=50,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=1,
+        num_labels=5,
+        classifier_proj_size=16,
+        encoder_layerdrop=0.2,
+    )
+
+
+def _ast() -> Any:
+    return ASTConfig(
+        hidden_size=WIDTH,
+        num_hidden_layers=DEPTH,
+        num_attention_heads=4,
+        intermediate_size=INNER,
+        max_length=128,
+        num_labels=5,
+    )
+
+
+_KINDS = {"wav2vec2": Wav2Vec2Config, "hubert": HubertConfig, "wavlm": WavLMConfig}
+_FORMS = {"group-post": ("group", False), "layer-pre": ("layer", True), "layer-post": ("layer", False)}
+SMALL: dict[str, Small] = {
+    f"{family}-{form}": Small(
+        family,
+        _speech(kind, norm, stable),
+        lambda: Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True),
+        norm == "layer",
+    )
+    for family, kind in _KINDS.items()
+    for form, (norm, stable) in _FORMS.items()
+} | {
+    "whisper": Small("whisper", _whisper, lambda: WhisperFeatureExtractor(feature_size=20, chunk_length=3)),
+    "ast": Small("ast", _ast, lambda: ASTFeatureExtractor(max_length=128), True),
+}
+VARIANTS = tuple(SMALL)
+SPEECH = tuple(name for name, small in SMALL.items() if small.family in _KINDS)
+ONE_EACH = tuple({small.family: name for name, small in SMALL.items()}.values())  # the last form of each family
+
+LINEAR = '["q", "k", "v", "o", "up", "down"]'
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "lora": ("lora(rank=2)", f"lora(rank=3, alpha=5, at={LINEAR})"),
+    "bottleneck": (
+        "bottleneck(size=4)",
+        'bottleneck(size=4, at=["attn", "ffn"], form="parallel", norm=True, activation="relu", scale=2)',
+        'bottleneck(size=4, at=["q", "up", "enter", "leave", "norm1"])',
+    ),
+}
+UNIONS = ("lora(rank=2) + bitfit", 'lora(rank=2) + lora(rank=3, at=["up"])')
+NOT_IDENTITY: frozenset[str] = frozenset()  # methods that do not promise to change nothing at the start
+
+
+def method_names() -> tuple[str, ...]:
+    """Returns every method of the folder, in order."""
+    return tuple(registry.names("methods"))
+
+
+def specs() -> tuple[str, ...]:
+    """Returns the example specs of every method, and unions."""
+    return tuple(spec for name in method_names() for spec in EXAMPLES.get(name, (name,))) + UNIONS
+
+
+@cache
+def _network(variant: str) -> Any:
+    small = SMALL[variant]
+    torch.manual_seed(7)
+    model = getattr(transformers, families()[small.family].network)(small.config()).eval()
+    perturb(model)
+    return model
+
+
+@cache
+def _extractor(variant: str) -> Any:
+    with warnings.catch_warnings():  # the lowest of AST's 128 filters is empty, as it was in pretraining
+        warnings.filterwarnings("ignore", "At least one mel filter", UserWarning)
+        return SMALL[variant].extractor()
+
+
+@torch.no_grad()
+def perturb(model: nn.Module) -> None:
+    """Moves every number, so that no norm, bias or table is trivial."""
+    for tensor in model.parameters():
+        tensor.add_(torch.randn_like(tensor) * 0.1)
+
+
+def network(variant: str) -> Any:
+    """Returns a fresh copy of the library's model, whose backbone is at `family.inside`."""
+    return deepcopy(_network(variant))
+
+
+def library_core(variant: str) -> Any:
+    """Returns a fresh copy of the library's encoder alone."""
+    return network(variant).get_submodule(families()[SMALL[variant].family].inside)
+
+
+def front(variant: str) -> Front:
+    """Returns the input settings as `load` reads them from a saved extractor."""
+    return Front(RATE, _extractor(variant).to_dict())
+
+
+def backbone(variant: str, precision: Any = "fp32") -> Backbone:
+    """Returns a fresh backbone with the same weights at every call."""
+    return Backbone(families()[SMALL[variant].family], library_core(variant), front(variant), variant, precision)
+
+
+def clip(samples: int, seed: int = 1) -> Tensor:  # (samples,)
+    """Returns reproducible noise with a slow envelope and an offset."""
+    noise = torch.randn(samples, generator=torch.Generator().manual_seed(seed))
+    return 0.1 * noise * (1 + torch.sin(torch.arange(samples) / 900)) + 0.02
+
+
+def batch(*lengths: int) -> tuple[Tensor, Tensor]:  # → (batch, samples), (batch,)
+    """Returns clips of these lengths with noise, not zeros, beyond their ends."""
+    wave = torch.full((len(lengths), max(lengths) + 77), 0.3).cumsum(1).sin()
+    for row, samples in enumerate(lengths):
+        wave[row, :samples] = clip(samples, seed=samples)
+    return wave, torch.tensor(lengths)
+
+
+def alone(samples: int) -> tuple[Tensor, Tensor]:
+    """Returns the same clip as in `batch`, unpadded."""
+    return clip(samples, seed=samples)[None], torch.tensor([samples])
+
+
+def features(variant: str, *clips: Tensor) -> Any:
+    """Returns what the library's own extractor makes of clips."""
+    extractor = _extractor(variant)
+    padding = {"padding": True} if variant in SPEECH else {}
+    return extractor([each.numpy() for each in clips], sampling_rate=RATE, return_tensors="pt", **padding)
+
+
+def library_states(core: Any, *inputs: Tensor, **more: Any) -> list[Tensor]:
+    """Returns the library's hidden states, the last one after the final norm."""
+    out = core(*inputs, output_hidden_states=True, **more)
+    return [*out.hidden_states[:-1], out.last_hidden_state]
+
+
+def attach_or_skip(model: nn.Module, spec: str) -> Delta:
+    """Attaches; a network without the sites of a method is no failure of either."""
+    try:
+        return pegbox.attach(model, spec)
+    except RecipeError as refusal:
+        if "has no site" not in str(refusal):
+            raise
+        pytest.skip(str(refusal))
+
+
+def toy_loss(states: list[Tensor]) -> Tensor:
+    """Returns a loss that every hidden state enters, with no symmetry a layer norm could hide."""
+    generator = torch.Generator().manual_seed(3)
+    return sum(((x * torch.randn(x.shape, generator=generator)).mean() for x in states), torch.zeros(()))
+
+
+def snapshot(model: nn.Module) -> dict[str, Tensor]:
+    """Returns a copy of every tensor."""
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
+    """Returns whether names and all bits agree."""
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def hooks(model: nn.Module) -> int:
+    """Returns how many hooks and parametrizations hang on a model."""
+    counted = sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
+    return counted + sum(type(m).__name__.startswith("Parametrized") for m in model.modules())
+
+
+def differs(left: list[Tensor], right: list[Tensor]) -> bool:
+    """Returns whether the last hidden states differ at all."""
+    return not torch.equal(left[-1], right[-1])
