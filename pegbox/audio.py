@@ -1,12 +1,15 @@
 """Audio files as mono float32 at a wanted rate, by `soundfile` and `soxr`."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
+from math import isfinite
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final, Literal
 
 import numpy as np
 import soundfile
@@ -57,9 +60,6 @@ def read(path: str | Path, rate: int, start: float = 0.0, end: float | None = No
 def info(path: str | Path) -> Info:
     """Returns what the header says, or a CorpusError when there is nothing to play."""
     with _opened(path) as file:
-        _check_length(path, file)
-        if file.frames == 0:
-            raise CorpusError(f"{path}: zero-length audio; drop it")
         return Info(file.frames / file.samplerate, file.samplerate, file.frames, file.channels)
 
 
@@ -74,49 +74,69 @@ def digest(path: str | Path) -> str:
 @contextmanager
 def _opened(path: str | Path) -> Iterator[Any]:
     if not Path(path).is_file():
-        raise CorpusError(f"{path}: no such audio file")
+        what = "a folder, not an audio file" if Path(path).is_dir() else "no such audio file"
+        raise CorpusError(f"{path}: {what}; correct the path")
     try:
         with soundfile.SoundFile(str(path)) as file:
+            _check_length(path, file)
             yield file
     except (soundfile.LibsndfileError, OSError) as problem:
         reason = getattr(problem, "error_string", problem)
-        raise CorpusError(f"{path}: not readable audio ({reason}); fetch it again or drop it") from None
+        raise CorpusError(f"{path}: not readable audio, or truncated ({reason}); fetch it again or drop it") from None
 
 
 def _span(path: str | Path, file: Any, start: float, end: float | None) -> tuple[int, int]:
-    _check_length(path, file)
-    first = round(start * file.samplerate)
-    last = file.frames if end is None else round(end * file.samplerate)
-    if file.frames == 0:
-        raise CorpusError(f"{path}: zero-length audio; drop it")
+    length = file.frames / file.samplerate
+    finite = isfinite(start) and (end is None or isfinite(end))
+    first = round(start * file.samplerate) if finite else -1
+    last = file.frames if end is None or not finite else round(end * file.samplerate)
     if not 0 <= first < last <= file.frames:
-        length = file.frames / file.samplerate
         raise CorpusError(f"{path}: no part from {start} to {end} s in a file of {length:.3f} s; correct the times")
     return first, last
 
 
 def _check_length(path: str | Path, file: Any) -> None:
-    """libsndfile silently shortens a cut WAV; its data chunk still says how long the file should be."""
-    if file.format != "WAV":
-        return
-    promised = _wav_data_bytes(Path(path))
-    held = file.frames * file.channels * _BYTES.get(file.subtype, 0)
-    if held and promised is not None and promised > held:
-        raise CorpusError(
-            f"{path}: truncated: the header promises {promised} bytes of sound, the file holds {held}; fetch it again"
-        )
+    """Refuses what cannot be whole: libsndfile silently shortens a file that was cut."""
+    if file.format in ("WAV", "WAVEX"):
+        whole = _is_whole_wav(Path(path))
+    elif file.format == "OGG":
+        whole = _is_whole_ogg(Path(path))
+    else:
+        whole = all(int(found) >= int(promised) for promised, found in _SHORTENED.findall(file.extra_info))
+    if not whole:
+        raise CorpusError(f"{path}: truncated: the file ends before its sound does; fetch it again or drop it")
+    if file.frames >= _UNKNOWN:
+        raise CorpusError(f"{path}: its header does not say how long it is; write it again, not through a pipe")
+    if file.frames == 0:
+        raise CorpusError(f"{path}: zero-length audio; drop it")
 
 
-_BYTES = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
-_STREAMED = {0, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF}  # sizes that a writer to a pipe leaves behind
+_UNKNOWN: Final = 2**62  # frames of a FLAC that was written to a pipe
+_STREAMED: Final = {0, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF}  # sizes that a writer to a pipe leaves behind
+_ORDERS: Final[Mapping[bytes, Literal["little", "big"]]] = MappingProxyType({b"RIFF": "little", b"RIFX": "big"})
+_SHORTENED: Final = re.compile(r"(?:data|SSND|Data Size|Riff size|riff)\s*: (\d+) \(should be (\d+)\)")
 
 
-def _wav_data_bytes(path: Path) -> int | None:
+def _is_whole_wav(path: Path) -> bool:
+    """Whether the promised bytes of sound are there; libsndfile's own log is too short to tell."""
     with path.open("rb") as file:
-        head = file.read(12)
-        while head[:4] == b"RIFF" and len(chunk := file.read(8)) == 8:
-            size = int.from_bytes(chunk[4:], "little")
+        order = _ORDERS.get(file.read(12)[:4], "little")
+        while len(chunk := file.read(8)) == 8:
+            size = int.from_bytes(chunk[4:], order)
             if chunk[:4] == b"data":
-                return None if size in _STREAMED else size
+                return size in _STREAMED or file.tell() + size <= path.stat().st_size
             file.seek(size + size % 2, 1)
-    return None
+    return True
+
+
+def _is_whole_ogg(path: Path) -> bool:
+    """Whether the last page is the end of a stream (RFC 3533) and whole."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 2 * _LONGEST_PAGE))
+        tail = file.read()
+    page = tail[max(0, tail.rfind(b"OggS")) :]
+    count = page[26] if len(page) > 26 else 255
+    return bool(page[5:6] and page[5] & 4) and len(page) >= 27 + count + sum(page[27 : 27 + count])
+
+
+_LONGEST_PAGE: Final = 27 + 255 + 255 * 255

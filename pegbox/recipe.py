@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from hashlib import blake2b
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,6 +37,9 @@ class Train:
     validate_steps: int = 0  # 0: by epochs
     patience: int = 0  # validations without a better score before stopping; 0: never
 
+    def __post_init__(self) -> None:
+        _fit_types(self, "train.")
+
 
 @dataclass(frozen=True)
 class Cache:
@@ -44,6 +48,9 @@ class Cache:
     use: bool = True
     limit_gb: float = 8.0
     folder: str = ""
+
+    def __post_init__(self) -> None:
+        _fit_types(self, "cache.")
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,7 @@ class Recipe:
     cache: Cache = field(default_factory=Cache)
 
     def __post_init__(self) -> None:
+        _fit_types(self, "")
         _check_specs(self)
         _check_numbers(self)
 
@@ -119,21 +127,25 @@ def _toml_value(text: str) -> Any:
 
 
 def _build(kind: Any, settings: Mapping[str, Any], where: str) -> Any:
-    known = {each.name: each for each in fields(kind)}
+    known = [each.name for each in fields(kind)]
     for key in settings:
         if key not in known:
             raise RecipeError(f"recipe: unknown setting '{where}{key}'{nearest(key, known)}")
-    return kind(**{key: _value(known[key].type, value, where + key) for key, value in settings.items()})
+    return kind(**settings)
+
+
+def _fit_types(part: Recipe | Train | Cache, where: str) -> None:
+    """Brings every setting into its declared type, so that Python means what a TOML file means."""
+    for each in fields(part):
+        object.__setattr__(part, each.name, _value(each.type, getattr(part, each.name), where + each.name))
 
 
 def _value(annotation: Any, value: Any, where: str) -> Any:
     section = {"Train": Train, "Cache": Cache}.get(annotation)
     if section is not None:
-        if is_dataclass(value):
-            return value
-        if not isinstance(value, Mapping):
+        if not isinstance(value, section | Mapping):
             raise RecipeError(f"recipe: '{where}' is a table of settings, found {value!r}")
-        return _build(section, value, f"{where}.")
+        return _build(section, value, f"{where}.") if isinstance(value, Mapping) else value
     try:
         return registry.fit(value, annotation)
     except TypeError as problem:
@@ -175,7 +187,10 @@ def _check_numbers(recipe: Recipe) -> None:
         raise RecipeError(f"recipe: {', '.join(wrong)}: must be positive (or zero where zero has a meaning)")
     if not 0 <= train.warmup <= 1:
         raise RecipeError(f"recipe: train.warmup={train.warmup}: a share of all steps, from 0 to 1")
-    if cache.limit_gb < 0:
+    endless = [name for name in ("head_lr", "layers_lr", "delta_lr", "weight_decay") if getattr(train, name) == inf]
+    if endless:
+        raise RecipeError(f"recipe: train.{endless[0]}=inf: must be a finite number")
+    if not cache.limit_gb >= 0:
         raise RecipeError(f"recipe: cache.limit_gb={cache.limit_gb}: must not be negative")
     for name in ("seeds", "folds"):
         values = getattr(recipe, name)

@@ -133,9 +133,10 @@ def _label(row: Row, name: str) -> str:
 
 def _drawn(members: Mapping[str, Sequence[Row]], share: float, seed: int, stratify: str | None) -> set[str]:
     total = sum(map(len, members.values()))
-    wanted: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
     for group in members.values():
-        wanted.update({_class(group, stratify): len(group) * share})  # type: ignore[dict-item]
+        sizes[_class(group, stratify)] += len(group)
+    wanted = {kind: size * share for kind, size in sizes.items()}
     order = sorted(members, key=lambda name: blake2b(f"{seed} {name}".encode(), digest_size=8).digest())
     chosen: set[str] = set()
     held = 0
@@ -149,4 +150,6 @@ def _drawn(members: Mapping[str, Sequence[Row]], share: float, seed: int, strati
 
 
 def _class(group: Sequence[Row], stratify: str | None) -> str:
-    return "" if stratify is None else _label(group[0], stratify)
+    """Returns the commonest class of a group, whatever the order of its rows."""
+    counted = Counter("" if stratify is None else _label(row, stratify) for row in group)
+    return min(counted, key=lambda name: (-counted[name], name))

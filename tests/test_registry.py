@@ -1,5 +1,6 @@
 """Specs are read, never executed; names are files; options are checked before anything is imported."""
 
+import keyword
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -12,8 +13,8 @@ from pegbox import registry
 from pegbox.errors import RecipeError, nearest
 from pegbox.registry import Call, fit, parse
 
-NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True).filter(lambda name: name.isidentifier())
-WORDS = NAMES.filter(lambda name: name not in __import__("keyword").kwlist)
+NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
+WORDS = NAMES.filter(lambda name: not keyword.iskeyword(name))
 TEXT = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\x00\r"), max_size=12)
 NUMBERS = st.one_of(st.integers(), st.floats(allow_nan=False, allow_infinity=False))
 LEAVES = st.one_of(NUMBERS, st.booleans(), st.none(), TEXT)
@@ -83,13 +84,10 @@ HOSTILE = (
     "lora\nbitfit",
     "import os",
     "lora(rank=1",
-    "lora)",
     "lora +",
     "1",
     "'lora'",
-    "[lora]",
     "await lora",
-    "yield",
     "\x00",
     "lora\x00",
     "lora(name='\x00')",

@@ -331,10 +331,10 @@ def test_ctc_learns_on_tones(hubert: Path, tones: Path, tmp_path: Path) -> None:
     lines = [{"path": str(path), "transcript": path.parent.name[0]} for path in sorted(tones.rglob("*.flac"))]
     (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, lines)))
     corpus = f'manifest(path="{tmp_path}/m.jsonl", root="/", test=0.2, stratify="transcript")'
-    recipe = recipe_of(hubert, tones, task="ctc", corpus=corpus, train={"epochs": 6})
+    recipe = recipe_of(hubert, tones, task="ctc", corpus=corpus, train={"epochs": 12, "head_lr": 0.02})
     result = pegbox.train(recipe, tmp_path / "run")
-    losses = [row["loss"] for row in logs.read(tmp_path / "run") if row["event"] == "step"]
-    assert losses[-1] < losses[0] and set(result["scores"]["test"]) == {"wer", "cer"}
+    losses = [row["loss"] for row in logs.read(tmp_path / "run") if row["event"] == "validated"]  # an epoch's mean
+    assert losses[-1] < 0.7 * losses[0] and set(result["scores"]["test"]) == {"wer", "cer"}
 
 
 def test_counts_by_part(hubert: Path, tones: Path) -> None:

@@ -39,10 +39,15 @@ def draw(
 ) -> list[Row]:
     """Fills in what is missing: all splits where no row has one, else only a validation part."""
     found = list(rows)
-    if not any(row.split for row in found):
+    bare = sum(not row.split for row in found)
+    if 0 < bare < len(found):
+        raise CorpusError(f"{bare} of {len(found)} rows name no split, the others do; fill it or filter them out")
+    if bare:
+        if valid + test >= 1:
+            raise CorpusError(f"valid={valid} and test={test}: together less than 1, or nothing is left to train on")
         found = [replace(row, split="train") for row in found]
         found = hold_out(found, test, seed, group, "test", stratify)
-        valid = min(valid / (1 - test), 0.9)
+        valid = valid / (1 - test)
     if not any(row.split == "valid" for row in found):
         found = hold_out(found, valid, seed + 1, group, "valid", stratify)
     return found

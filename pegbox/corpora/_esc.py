@@ -10,8 +10,7 @@ from pegbox.rows import Row, by_fold
 
 def official(root: Path, only_esc10: bool) -> list[Row]:
     """Returns rows of the release's tree, `meta/esc50.csv` and `audio/`."""
-    with (root / "meta" / "esc50.csv").open(encoding="utf-8", newline="") as file:
-        lines = list(csv.DictReader(file))
+    lines = _table(root / "meta" / "esc50.csv", "filename", "fold", "category", "esc10", "src_file")
     return [
         Row(
             Path(line["filename"]).stem,
@@ -34,9 +33,21 @@ def named(path: Path, event: str) -> Row:
 
 def listed(root: Path, table: Path) -> list[Row]:
     """Returns rows of a flat folder whose events stand in a manifest with the columns path and event."""
-    with table.open(encoding="utf-8", newline="") as file:
-        events = {Path(line["path"]).name: line.get("event", "") for line in csv.DictReader(file)}
+    events = {Path(line["path"]).name: line["event"] for line in _table(table, "path", "event")}
     return [named(path, events[path.name]) for path in _draw.audio_files(root) if events.get(path.name)]
+
+
+def _table(path: Path, *columns: str) -> list[dict[str, str]]:
+    try:
+        lines = list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines(), strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as problem:
+        raise CorpusError(f"{path}: cannot be read as a table ({problem})") from None
+    for line in lines:
+        lacking = [name for name in columns if line.get(name) is None]
+        if lacking or not line.get("fold", "1").isdigit():
+            fault = f"no column {', '.join(lacking)}" if lacking else f"the fold {line['fold']!r} is no number"
+            raise CorpusError(f"{path}: {fault} in the row {list(line.values())}; columns: {', '.join(columns)}")
+    return lines
 
 
 def split(rows: list[Row], root: str, fold: int, valid: float, seed: int) -> list[Row]:

@@ -34,7 +34,7 @@ def _found(root: Path) -> list[Row]:
     if (root / "meta" / "esc50.csv").is_file():
         return _esc.official(root, only_esc10=True)
     for table in (root / "manifest.csv", root.parent / "manifest.csv"):
-        if table.is_file():
+        if table.is_file() and _draw.audio_files(root):
             return _esc.listed(root, table)
     classes = [path for path in sorted(root.iterdir()) if path.is_dir()]
     return [

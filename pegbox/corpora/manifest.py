@@ -4,6 +4,7 @@ import csv
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from math import isfinite, nan
 from pathlib import Path
 
 from pegbox.corpora._draw import SPLIT_NAMES, draw
@@ -41,9 +42,10 @@ class Manifest:
         table = list(_table(Path(self.path)))
         if not table:
             raise CorpusError(f"{self.path}: the manifest is empty; it needs a header and at least one row")
+        known = {key for _, line in table for key in line}
         for column in (self.audio, *self.filter, *([self.id] if self.id else [])):
-            if column not in table[0][1]:
-                raise CorpusError(f"{self.path}: no column '{column}'{nearest(column, table[0][1])}")
+            if column not in known:
+                raise CorpusError(f"{self.path}: no column '{column}'{nearest(column, known)}")
         kept = [(n, line) for n, line in table if all(line.get(key) == value for key, value in self.filter.items())]
         if not kept:
             raise CorpusError(f"{self.path}: the filter {self.filter} leaves none of {len(table)} rows")
@@ -52,8 +54,9 @@ class Manifest:
 
     def _row(self, number: int, line: Mapping[str, str]) -> Row:
         place = f"{self.path}: line {number}"
-        if not line[self.audio]:
-            raise CorpusError(f"{place}: the column '{self.audio}' is empty")
+        for column in (self.audio, *([self.id] if self.id else [])):
+            if not line.get(column):
+                raise CorpusError(f"{place}: the column '{column}' is empty")
         split = line.get(self.split, "").lower()
         if split and split not in SPLIT_NAMES:
             raise CorpusError(f"{place}: unknown split '{split}'{nearest(split, SPLIT_NAMES)}")
@@ -61,6 +64,8 @@ class Manifest:
         end = _number(line.get(self.end, ""), place, self.end)
         fold = _number(line.get(self.fold, ""), place, self.fold)
         start = _number(line.get(self.start, ""), place, self.start) or 0.0
+        if fold is not None and not fold.is_integer():
+            raise CorpusError(f"{place}: '{self.fold}' is not a whole number: {fold}")
         name = line[self.id] if self.id else line[self.audio] + (f":{start:g}-{end:g}" if end is not None else "")
         return Row(
             id=name,
@@ -87,7 +92,12 @@ def _csv(path: Path, file: Iterator[str]) -> Iterator[tuple[int, dict[str, str]]
     reader = csv.reader(file, strict=True)
     try:
         header = next(reader, [])
+        twice = sorted({name for name in header if header.count(name) > 1})
+        if twice:
+            raise CorpusError(f"{path}: columns of one name: {twice}; rename all but one")
         for cells in reader:
+            if not cells:
+                continue  # a blank line
             if len(cells) != len(header):
                 raise CorpusError(
                     f"{path}: line {reader.line_num} has {len(cells)} cells, the header has {len(header)}; "
@@ -113,6 +123,9 @@ def _jsonl(path: Path, file: Iterator[str]) -> Iterator[tuple[int, dict[str, str
 
 def _number(text: str, place: str, column: str) -> float | None:
     try:
-        return float(text) if text else None
+        number = float(text) if text else None
     except ValueError:
-        raise CorpusError(f"{place}: '{column}' is not a number: {text!r}") from None
+        number = nan
+    if number is not None and not isfinite(number):
+        raise CorpusError(f"{place}: '{column}' is not a number: {text!r}")
+    return number

@@ -118,6 +118,15 @@ def test_log_mel_is_the_extractors(samples):
     assert_close(ours, theirs[:, : ours.shape[-1]], atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("samples", [1600, 1601, 47_999, 48_000])
+def test_log_mel_counts_a_burst_at_the_very_end_as_the_extractor_does(samples):
+    wave = clip(samples, 1) * 1e-5
+    wave[-6:] = 1.0  # loudest in a window centred beyond the last frame: it sets the floor of all frames
+    ours = backbone("whisper").front(wave[None], torch.tensor([samples]))[0]
+    theirs = features("whisper", wave).input_features[0]
+    assert_close(ours, theirs[:, : ours.shape[-1]], atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize("samples", [400, 559, 560, 8000, 20_720, 20_879])
 def test_the_filterbank_is_the_extractors(samples):
     ours = backbone("ast").front(*alone(samples))[0]
