@@ -7,6 +7,7 @@ import nothing heavy; only `build` imports a plug-in. Specs hold plain values an
 import ast
 import importlib
 import importlib.util
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -171,7 +172,11 @@ def _term(node: ast.expr, spec: str, where: str) -> Call:
         raise RecipeError(
             f"{where}: {ast.unparse(node)}: options are written by name, as in {node.func.id}(name=value)"
         )
-    return Call(node.func.id, tuple((str(word.arg), _plain(word, where)) for word in node.keywords))
+    options = tuple((str(word.arg), _plain(word, where)) for word in node.keywords)
+    twice = {key for key, _ in options if sum(key == other for other, _ in options) > 1}
+    if twice:
+        raise RecipeError(f"{where}: {node.func.id} is given {', '.join(sorted(twice))} twice")
+    return Call(node.func.id, options)
 
 
 def _plain(word: ast.keyword, where: str) -> Any:
@@ -216,7 +221,7 @@ def _fit(value: Any, node: ast.expr) -> Any:
         case ast.Constant(value=None):
             return _need(value is None, value, "None", value)
         case ast.Name(id="float"):
-            plain = isinstance(value, int | float) and not isinstance(value, bool)
+            plain = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
             return _need(plain, value, "a number", float(value) if plain else value)
         case ast.Name(id="int"):
             return _need(isinstance(value, int) and not isinstance(value, bool), value, "a whole number", value)

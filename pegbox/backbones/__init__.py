@@ -4,7 +4,9 @@ from functools import cache
 from importlib import import_module
 
 from pegbox import registry
-from pegbox.backbones._fold import Backbone, Family, Front, State, find_sites, from_config, load, locate, outline
+from pegbox.backbones._family import Family, Front, State
+from pegbox.backbones._fold import Backbone, find_sites, locate
+from pegbox.backbones._load import from_config, load, outline
 
 __all__ = ["Backbone", "Family", "Front", "State", "families", "find_sites", "from_config", "load", "locate", "outline"]
 

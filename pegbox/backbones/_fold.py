@@ -1,116 +1,17 @@
-"""A backbone as a fold: stem → block → … → norm, over networks of `transformers`.
-
-A family file is a table: where the parts are, how the first state is made, what its lengths are.
-"""
+"""A backbone as a fold: stem → block → … → norm, over networks of `transformers`, with its sites and its digest."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from hashlib import blake2b
-from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import torch
-import transformers
-from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers.utils import logging as hf_logging
 
-from pegbox.errors import CorpusError, RecipeError, WeightsError, nearest
+from pegbox.backbones._family import DTYPES, Entry, Family, Front, Memory, Part, Precision, Span, State, Where
+from pegbox.errors import CorpusError, RecipeError
 from pegbox.sites import Site, Sites
-
-Undo = Callable[[], None]
-Precision = Literal["fp32", "bf16"]
-_DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16}
-
-
-@dataclass(frozen=True)
-class State:
-    """What travels from block to block; `mask` is True on real frames, None where every frame is real."""
-
-    x: Tensor  # (batch, time, width)
-    mask: Tensor | None = None  # (batch, time)
-    carry: Tensor | None = None  # what a family hands along, e.g. WavLM's position bias (heads, time, time)
-
-    @property
-    def attention_mask(self) -> Tensor | None:
-        """The mask as fused attention wants it."""
-        return None if self.mask is None else self.mask[:, None, None, :]  # (batch, 1, 1, time)
-
-
-@dataclass(frozen=True)
-class Span:
-    """A site that begins at one module's input and ends at another's output."""
-
-    entry: str
-    exit: str
-
-
-@dataclass(frozen=True)
-class Part:
-    """A site whose input and output are one module's while the weight lies deeper inside."""
-
-    module: str
-    owner: str
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A site at a module's input; x and y are both what goes in."""
-
-    module: str
-
-
-@dataclass(frozen=True)
-class Memory:
-    """The (key, value) pair inside an attention module."""
-
-    module: str
-
-
-Where = str | Span | Part | Entry | Memory
-
-
-@dataclass(frozen=True)
-class Front:
-    """The settings of a network's input, from its `preprocessor_config.json`."""
-
-    rate: int
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Family:
-    """One kind of network. Functions take the core network first; lengths are in samples on the CPU."""
-
-    name: str
-    model_types: tuple[str, ...]
-    network: str  # class of transformers that loads the checkpoint
-    inside: str  # path from that class to the core, '' for itself
-    cores: tuple[str, ...]  # class names by which a core is recognised inside a caller's model
-    blocks: str  # path to the list of blocks
-    roles: Mapping[str, Where]  # block sites: role → path inside a block
-    stem_roles: Callable[[nn.Module], Mapping[str, Where]]  # stem sites: role → path inside the core
-    front: Callable[[Front, Any], nn.Module]  # makes the module from wave to what the core eats
-    enter: Callable[[nn.Module, Tensor, Tensor], State]  # core, (batch, samples or …), lengths → first state
-    carry: Callable[[nn.Module, int], Tensor | None]  # what State.carry is at `time` frames
-    step: Callable[[nn.Module, State], State]  # a block, state → state
-    norm: Callable[[nn.Module, Tensor], Tensor]  # after the last block
-    frames: Callable[[Any, int], int]  # config, samples → frames
-    hop: Callable[[Any], int | None]  # samples a frame; None where frames are no time axis
-    shortest: Callable[[Any], int]  # samples a clip must have
-    longest: Callable[[Any], int | None]  # samples a clip may have
-    ready: Callable[[nn.Module], Undo]  # makes every site real on the core; returns how to undo it
-    unused: tuple[str, ...] = ()  # tensors that full tuning leaves alone
-    fixed: tuple[str, ...] = ()  # those of them that the fold reads all the same: a table of sines
-    front_is_wave: bool = True  # whether the core itself is given the waveform
-    padding: str = ""  # the rule, in words
-
-    @property
-    def unread(self) -> tuple[str, ...]:
-        """The tensors that take no part in the fold."""
-        return tuple(name for name in self.unused if name not in self.fixed)
 
 
 class Backbone(nn.Module):
@@ -126,7 +27,7 @@ class Backbone(nn.Module):
         self._undo = family.ready(core)
         self.digest = "" if _on_meta(core) else digest(core, front, family.unread)
         for block in self.blocks:
-            block.to(_DTYPES[precision])
+            block.to(DTYPES[precision])
 
     @property
     def config(self) -> Any:
@@ -180,7 +81,7 @@ class Backbone(nn.Module):
         for row, length in enumerate(lengths.tolist()):
             self.fits(length, f"clip {row} of the batch")
         state = self.family.enter(self.core, self.front(wave, lengths), lengths)
-        return replace(state, x=state.x.to(_DTYPES[self.precision]))
+        return replace(state, x=state.x.to(DTYPES[self.precision]))
 
     def resume(self, x: Tensor, mask: Tensor | None) -> State:  # (batch, time, width), (batch, time)
         """Returns the full state for hidden frames computed earlier, at any depth."""
@@ -191,51 +92,11 @@ class Backbone(nn.Module):
         for index in range(start, self.depth):
             yield state.x
             state = self.family.step(self.blocks[index], state)
-        yield self.family.norm(self.core, state.x)
+        yield self.family.norm(self.core, state.x.float())  # the final norm is kept in fp32
 
     def forward(self, wave: Tensor, lengths: Tensor) -> list[Tensor]:  # (batch, samples), (batch,)
         """Returns all hidden states, each (batch, time, width)."""
         return list(self.fold(self.stem(wave, lengths)))
-
-
-def load(source: str, precision: Precision = "fp32") -> Backbone:
-    """Loads a hub id or a local folder; the family is found from its configuration.
-
-    Raises:
-        WeightsError: when there is no such checkpoint, or it lacks tensors of the network.
-    """
-    with _quiet():
-        config, front, family = _read(source)
-        model, report = _from_pretrained(source, config, family)
-    inside = f"{family.inside}." if family.inside else ""
-    missing = [
-        name.removeprefix(inside)
-        for name in (*report["missing_keys"], *(str(key) for key in report["mismatched_keys"]))
-        if name.startswith(inside) and name.removeprefix(inside) not in family.unread
-    ]
-    if missing:
-        raise WeightsError(
-            f"{source}: {len(missing)} tensors of {family.name} are not in the checkpoint: {missing[:4]}"
-        )
-    return Backbone(family, model.get_submodule(family.inside), front, source, precision)
-
-
-def outline(source: str) -> Backbone:
-    """Returns the backbone without weights, on the meta device: shapes, sites and counts only."""
-    with _quiet():
-        config, front, family = _read(source)
-    return from_config(config, front, source, device="meta", family=family)
-
-
-def from_config(
-    config: Any, front: Front, source: str = "", *, device: str = "cpu", precision: Precision = "fp32", family: Family
-) -> Backbone:
-    """Returns a randomly initialised backbone of that configuration."""
-    network = getattr(transformers, family.network)
-    config._attn_implementation = _kernel(network)
-    with torch.device(device):
-        model = network(config)
-        return Backbone(family, model.get_submodule(family.inside), front, source, precision)
 
 
 def locate(model: nn.Module, families: Mapping[str, Family]) -> tuple[Family, nn.Module]:
@@ -260,11 +121,6 @@ def find_sites(family: Family, core: nn.Module, front: nn.Module | None) -> Site
         table += [_site(block, where, role, index, width) for role, where in family.roles.items()]
     depth = len(list(blocks.children()))
     return Sites(family.name, width, depth, tuple(table), tuple(range(depth)))
-
-
-def always_real(core: nn.Module) -> Undo:
-    """Every site of this family is real as the library has it; nothing to do and nothing to undo."""
-    return lambda: None
 
 
 def digest(core: nn.Module, front: Front, unread: tuple[str, ...] = ()) -> str:
@@ -304,63 +160,6 @@ def _widths(owner: nn.Module | None, width: int) -> tuple[int, int]:
         case nn.Conv1d() | nn.Conv2d():
             return owner.in_channels, owner.out_channels
     return width, width
-
-
-def _kernel(network: Any) -> str:
-    return "sdpa" if network._supports_sdpa else "eager"  # WavLM's is Pegbox's own, and fused all the same
-
-
-def _from_pretrained(source: str, config: Any, family: Family) -> tuple[Any, dict[str, Any]]:
-    network = getattr(transformers, family.network)
-    try:
-        model, report = network.from_pretrained(
-            source, config=config, dtype=torch.float32, attn_implementation=_kernel(network), output_loading_info=True
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as problem:
-        raise WeightsError(f"{source}: the weights cannot be loaded: {_first_line(problem)}") from problem
-    return model, report
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silences the library's load report: Pegbox checks the missing tensors itself."""
-    level, bar = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
-    hf_logging.set_verbosity_error()
-    hf_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        hf_logging.set_verbosity(level)
-        if bar:
-            hf_logging.enable_progress_bar()
-
-
-def _read(source: str) -> tuple[Any, Front, Family]:
-    from pegbox.backbones import families
-
-    folder = Path(source)
-    if (folder.exists() or source.startswith((".", "/", "~"))) and not (folder / "config.json").is_file():
-        raise WeightsError(f"{source}: no config.json in this folder; a backbone is a hub id or a transformers folder")
-    try:
-        config = transformers.AutoConfig.from_pretrained(source)
-    except (OSError, ValueError) as problem:
-        raise WeightsError(f"{source}: no backbone can be read here: {_first_line(problem)}") from problem
-    known = {kind: family for family in families().values() for kind in family.model_types}
-    if config.model_type not in known:
-        raise WeightsError(f"{source}: a network of type '{config.model_type}'{nearest(config.model_type, known)}")
-    return config, _front(source), known[config.model_type]
-
-
-def _front(source: str) -> Front:
-    try:
-        settings, _ = transformers.FeatureExtractionMixin.get_feature_extractor_dict(source)
-    except OSError:
-        settings = {}
-    return Front(int(settings.get("sampling_rate", 16_000)), settings)
-
-
-def _first_line(problem: Exception) -> str:
-    return str(problem).strip().partition("\n")[0]
 
 
 def _on_meta(core: nn.Module) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from pegbox.backbones._fold import Entry, Front, Memory, Part, State, Undo, Where
+from pegbox.backbones._family import Entry, Front, Memory, Part, State, Undo, Where
 
 ROLES: Final[Mapping[str, Where]] = MappingProxyType(
     {

@@ -3,7 +3,7 @@
 from typing import Final
 
 from pegbox.backbones import _speech
-from pegbox.backbones._fold import Family
+from pegbox.backbones._family import Family
 
 family: Final = Family(
     name="hubert",

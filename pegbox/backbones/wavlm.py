@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pegbox.attention import attend
 from pegbox.backbones import _speech
-from pegbox.backbones._fold import Family, State, Undo
+from pegbox.backbones._family import Family, State, Undo
 
 
 def attention(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers.audio_utils import mel_filter_bank
 
 from pegbox.backbones import _speech
-from pegbox.backbones._fold import Entry, Family, Front, Memory, Span, State, Undo
+from pegbox.backbones._family import Entry, Family, Front, Memory, Span, State, Undo
 
 _WINDOW: Final = 400
 _HOP: Final = 160

@@ -1,0 +1,105 @@
+"""The nouns of a family's table: where sites lie, what a state is, and everything else a fold must know."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import torch
+from torch import Tensor, nn
+
+Undo = Callable[[], None]
+Precision = Literal["fp32", "bf16"]
+DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class State:
+    """What travels from block to block; `mask` is True on real frames, None where every frame is real."""
+
+    x: Tensor  # (batch, time, width)
+    mask: Tensor | None = None  # (batch, time)
+    carry: Tensor | None = None  # what a family hands along, e.g. WavLM's position bias (heads, time, time)
+
+    @property
+    def attention_mask(self) -> Tensor | None:
+        """The mask as fused attention wants it."""
+        return None if self.mask is None else self.mask[:, None, None, :]  # (batch, 1, 1, time)
+
+
+@dataclass(frozen=True)
+class Span:
+    """A site that begins at one module's input and ends at another's output."""
+
+    entry: str
+    exit: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """A site whose input and output are one module's while the weight lies deeper inside."""
+
+    module: str
+    owner: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A site at a module's input; x and y are both what goes in."""
+
+    module: str
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The (key, value) pair inside an attention module."""
+
+    module: str
+
+
+Where = str | Span | Part | Entry | Memory
+
+
+@dataclass(frozen=True)
+class Front:
+    """The settings of a network's input, from its `preprocessor_config.json`."""
+
+    rate: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Family:
+    """One kind of network. Functions take the core network first; lengths are in samples on the CPU."""
+
+    name: str
+    model_types: tuple[str, ...]
+    network: str  # class of transformers that loads the checkpoint
+    inside: str  # path from that class to the core, '' for itself
+    cores: tuple[str, ...]  # class names by which a core is recognised inside a caller's model
+    blocks: str  # path to the list of blocks
+    roles: Mapping[str, Where]  # block sites: role → path inside a block
+    stem_roles: Callable[[nn.Module], Mapping[str, Where]]  # stem sites: role → path inside the core
+    front: Callable[[Front, Any], nn.Module]  # makes the module from wave to what the core eats
+    enter: Callable[[nn.Module, Tensor, Tensor], State]  # core, (batch, samples or …), lengths → first state
+    carry: Callable[[nn.Module, int], Tensor | None]  # what State.carry is at `time` frames
+    step: Callable[[nn.Module, State], State]  # a block, state → state
+    norm: Callable[[nn.Module, Tensor], Tensor]  # after the last block
+    frames: Callable[[Any, int], int]  # config, samples → frames
+    hop: Callable[[Any], int | None]  # samples a frame; None where frames are no time axis
+    shortest: Callable[[Any], int]  # samples a clip must have
+    longest: Callable[[Any], int | None]  # samples a clip may have
+    ready: Callable[[nn.Module], Undo]  # makes every site real on the core; returns how to undo it
+    unused: tuple[str, ...] = ()  # tensors that full tuning leaves alone
+    fixed: tuple[str, ...] = ()  # those of them that the fold reads all the same: a table of sines
+    front_is_wave: bool = True  # whether the core itself is given the waveform
+    padding: str = ""  # the rule, in words
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """The tensors that take no part in the fold."""
+        return tuple(name for name in self.unused if name not in self.fixed)
+
+
+def always_real(core: nn.Module) -> Undo:
+    """Every site of this family is real as the library has it; nothing to do and nothing to undo."""
+    return lambda: None

@@ -1,0 +1,112 @@
+"""Making backbones: from a hub id or a folder, without weights on the meta device, or at random."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors import SafetensorError
+from transformers.utils import logging as hf_logging
+
+from pegbox.backbones._family import Family, Front, Precision
+from pegbox.backbones._fold import Backbone
+from pegbox.errors import WeightsError, nearest
+
+
+def load(source: str, precision: Precision = "fp32") -> Backbone:
+    """Loads a hub id or a local folder; the family is found from its configuration.
+
+    Raises:
+        WeightsError: when there is no such checkpoint, or it lacks tensors of the network.
+    """
+    with _quiet():
+        config, front, family = _read(source)
+        model, report = _from_pretrained(source, config, family)
+    inside = f"{family.inside}." if family.inside else ""
+    missing = [
+        name.removeprefix(inside)
+        for name in (*report["missing_keys"], *(str(key) for key in report["mismatched_keys"]))
+        if name.startswith(inside) and name.removeprefix(inside) not in family.unread
+    ]
+    if missing:
+        raise WeightsError(
+            f"{source}: {len(missing)} tensors of {family.name} are not in the checkpoint: {missing[:4]}"
+        )
+    return Backbone(family, model.get_submodule(family.inside), front, source, precision)
+
+
+def outline(source: str) -> Backbone:
+    """Returns the backbone without weights, on the meta device: shapes, sites and counts only."""
+    with _quiet():
+        config, front, family = _read(source)
+    return from_config(config, front, source, device="meta", family=family)
+
+
+def from_config(
+    config: Any, front: Front, source: str = "", *, device: str = "cpu", precision: Precision = "fp32", family: Family
+) -> Backbone:
+    """Returns a randomly initialised backbone of that configuration."""
+    network = getattr(transformers, family.network)
+    config._attn_implementation = _kernel(network)
+    with torch.device(device):
+        model = network(config)
+        return Backbone(family, model.get_submodule(family.inside), front, source, precision)
+
+
+def _kernel(network: Any) -> str:
+    return "sdpa" if network._supports_sdpa else "eager"  # WavLM's is Pegbox's own, and fused all the same
+
+
+def _from_pretrained(source: str, config: Any, family: Family) -> tuple[Any, dict[str, Any]]:
+    network = getattr(transformers, family.network)
+    try:
+        model, report = network.from_pretrained(
+            source, config=config, dtype=torch.float32, attn_implementation=_kernel(network), output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as problem:
+        raise WeightsError(f"{source}: the weights cannot be loaded: {_first_line(problem)}") from problem
+    return model, report
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences the library's load report: Pegbox checks the missing tensors itself."""
+    level, bar = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
+    hf_logging.set_verbosity_error()
+    hf_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        hf_logging.set_verbosity(level)
+        if bar:
+            hf_logging.enable_progress_bar()
+
+
+def _read(source: str) -> tuple[Any, Front, Family]:
+    from pegbox.backbones import families
+
+    folder = Path(source)
+    if (folder.exists() or source.startswith((".", "/", "~"))) and not (folder / "config.json").is_file():
+        raise WeightsError(f"{source}: no config.json in this folder; a backbone is a hub id or a transformers folder")
+    try:
+        config = transformers.AutoConfig.from_pretrained(source)
+    except (OSError, ValueError) as problem:
+        raise WeightsError(f"{source}: no backbone can be read here: {_first_line(problem)}") from problem
+    known = {kind: family for family in families().values() for kind in family.model_types}
+    if config.model_type not in known:
+        raise WeightsError(f"{source}: a network of type '{config.model_type}'{nearest(config.model_type, known)}")
+    return config, _front(source), known[config.model_type]
+
+
+def _front(source: str) -> Front:
+    try:
+        settings, _ = transformers.FeatureExtractionMixin.get_feature_extractor_dict(source)
+    except OSError:
+        settings = {}
+    return Front(int(settings.get("sampling_rate", 16_000)), settings)
+
+
+def _first_line(problem: Exception) -> str:
+    return str(problem).strip().partition("\n")[0]
