@@ -59,8 +59,12 @@ def train(
     from pegbox import run
     from pegbox.progress import Display, print_result
 
-    with Display(silent=as_json) as display:
-        result = run.train(made, out, display.listen)
+    try:
+        with Display(silent=as_json) as display:
+            result = run.train(made, out, display.listen)
+    except KeyboardInterrupt:
+        typer.echo(f"pegbox: interrupted; the same command goes on where {out} was saved last", err=True)
+        raise typer.Exit(130) from None
     if as_json:
         _print_json(result)
     else:

@@ -41,8 +41,12 @@ def write(path: str | Path, rows: Iterable[Row]) -> None:
 
 def load(path: str | Path) -> list[Row]:
     """Reads a JSONL manifest written by `write`."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    except (OSError, UnicodeDecodeError) as problem:
+        raise CorpusError(f"{path}: cannot be read as a manifest ({problem})") from None
     rows = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(lines if lines != [""] else [], 1):
         try:
             rows.append(Row(**json.loads(line)))
         except (ValueError, TypeError) as problem:
@@ -114,7 +118,7 @@ def _check_times(row: Row) -> None:
     length = audio.info(row.audio).seconds
     end = length if row.end is None else row.end
     if not 0 <= row.start < end <= length + 1e-6:
-        raise CorpusError(f"{row.id}: times {row.start} to {row.end} s in a file of {length:.3f} s")
+        raise CorpusError(f"{row.id}: times {row.start} to {end} s in a file of {length:.3f} s")
 
 
 def _torn(rows: Sequence[Row], label: str) -> list[str]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pegbox import backbones, methods
 from pegbox.delta import Delta
-from pegbox.errors import WeightsError
+from pegbox.errors import PegboxError, WeightsError
 
 
 def attach(model: nn.Module, method: str) -> Delta:
@@ -33,8 +33,12 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], about: Mapping
     """Writes tensors and a description whole or not at all; never pickle."""
     path = Path(path)
     part = path.with_name(path.name + ".part")
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part, {"pegbox": json.dumps(about)})
-    part.replace(path)
+    try:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part, {"pegbox": json.dumps(about)})
+        part.replace(path)
+    except (OSError, SafetensorError) as problem:
+        part.unlink(missing_ok=True)
+        raise PegboxError(f"{path}: cannot be written ({problem}); make room or choose another folder") from problem
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, object]]:

@@ -39,12 +39,13 @@ def listed(root: Path, table: Path) -> list[Row]:
 
 def _table(path: Path, *columns: str) -> list[dict[str, str]]:
     try:
-        lines = list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines(), strict=True))
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = list(csv.DictReader(file, strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as problem:
         raise CorpusError(f"{path}: cannot be read as a table ({problem})") from None
     for line in lines:
         lacking = [name for name in columns if line.get(name) is None]
-        if lacking or not line.get("fold", "1").isdigit():
+        if lacking or ("fold" in columns and not line["fold"].isdigit()):
             fault = f"no column {', '.join(lacking)}" if lacking else f"the fold {line['fold']!r} is no number"
             raise CorpusError(f"{path}: {fault} in the row {list(line.values())}; columns: {', '.join(columns)}")
     return lines

@@ -15,6 +15,7 @@ from accelerate import Accelerator
 
 from pegbox import backbones, methods, tasks
 from pegbox.backbones import Backbone
+from pegbox.errors import PegboxError
 from pegbox.recipe import Recipe, dumps
 from pegbox.surgery import save_tensors
 from pegbox.tasks import Prediction
@@ -183,8 +184,12 @@ def write(
 def put(path: Path, text: str) -> None:
     """Writes a text file whole or not at all."""
     part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    except OSError as problem:
+        part.unlink(missing_ok=True)
+        raise PegboxError(f"{path}: cannot be written ({problem.strerror}); make room, then go on") from problem
 
 
 def environment(session: Session) -> dict[str, Any]:
