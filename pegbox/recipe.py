@@ -6,7 +6,6 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from hashlib import blake2b
-from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -187,10 +186,7 @@ def _check_numbers(recipe: Recipe) -> None:
         raise RecipeError(f"recipe: {', '.join(wrong)}: must be positive (or zero where zero has a meaning)")
     if not 0 <= train.warmup <= 1:
         raise RecipeError(f"recipe: train.warmup={train.warmup}: a share of all steps, from 0 to 1")
-    endless = [name for name in ("head_lr", "layers_lr", "delta_lr", "weight_decay") if getattr(train, name) == inf]
-    if endless:
-        raise RecipeError(f"recipe: train.{endless[0]}=inf: must be a finite number")
-    if not cache.limit_gb >= 0:
+    if cache.limit_gb < 0:
         raise RecipeError(f"recipe: cache.limit_gb={cache.limit_gb}: must not be negative")
     for name in ("seeds", "folds"):
         values = getattr(recipe, name)

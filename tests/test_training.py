@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import pegbox
 from pegbox import backbones, methods
 from pegbox.errors import CorpusError, DeadParameterError, NonFiniteError, RecipeError, WeightsError
 from pegbox.recipe import Recipe, make
+from pegbox.rows import seconds
 from pegbox.run import load_trials
 from pegbox.surgery import read_tensors, save_tensors
 from pegbox.tasks.classify import Classify
@@ -95,8 +96,6 @@ def test_a_killed_process_resumes_to_the_same_numbers(hubert: Path, tones: Path,
         "from pegbox.recipe import make\n"
         "pegbox.train(make(json.loads(sys.argv[2])), sys.argv[3])\n"
     )
-    from dataclasses import asdict
-
     settings = json.dumps(asdict(recipe_of(hubert, tones, **changes)))
     out = tmp_path / "killed"
     child = subprocess.Popen([sys.executable, "-c", script, str(Path(__file__).parents[1]), settings, str(out)])
@@ -255,8 +254,6 @@ def test_an_epoch_has_every_clip_once_within_the_limits(hubert: Path, tones: Pat
     for epoch in range(3):
         batches = shuffled(rows, 1.5, 5, 0, epoch)
         assert sorted(row.id for batch in batches for row in batch) == sorted(row.id for row in rows)
-        from pegbox.rows import seconds
-
         assert all(len(batch) <= 5 and len(batch) * max(map(seconds, batch)) <= 1.5 for batch in batches)
     assert shuffled(rows, 1.5, 5, 0, 0) == shuffled(rows, 1.5, 5, 0, 0) != shuffled(rows, 1.5, 5, 0, 1)
     assert sorted(row.id for batch in in_order(rows, 1.0, 4) for row in batch) == sorted(row.id for row in rows)
@@ -293,6 +290,38 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
     path.write_bytes(whole[:-3])
     with pytest.raises(WeightsError, match="interrupted"):
         read_tensors(path)
+
+
+FULL_DISK = """
+import json, resource, sys
+import pegbox
+import pegbox.errors
+from pegbox.recipe import make
+recipe = make(json.loads(sys.argv[1]))
+backbone_first = pegbox.load_backbone(recipe.backbone)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), -1))  # every file ends there, as on a full disk
+try:
+    pegbox.train(recipe, sys.argv[2])
+except pegbox.errors.PegboxError as problem:
+    print(type(problem).__name__, problem)
+"""
+
+
+@pytest.mark.parametrize(
+    ("room", "use_cache", "message"), [(3000, False, "cannot be written"), (3000, True, "cache.use=false")]
+)
+def test_a_full_disk_is_a_clear_error_and_leaves_nothing_half(
+    room: int, use_cache: bool, message: str, hubert: Path, tones: Path, tmp_path: Path
+) -> None:
+    recipe = recipe_of(hubert, tones, train={"epochs": 2}, cache={"use": use_cache})
+    arguments = [json.dumps(asdict(recipe)), str(tmp_path / "run"), str(room)]
+    done = subprocess.run([sys.executable, "-c", FULL_DISK, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("PegboxError") and message in done.stdout
+    left = {path.name for path in (tmp_path / "run").iterdir()}
+    assert not left & {"result.json", "delta.safetensors", "state.safetensors"}
+    assert not [name for name in left if name.endswith(".part")]
+    pegbox.train(recipe, tmp_path / "run")
 
 
 def test_a_folder_that_holds_another_recipe_is_refused(hubert: Path, tones: Path, tmp_path: Path) -> None:

@@ -1,0 +1,175 @@
+"""Cached = direct, for every backbone and method, at every depth, whole and as means; and what keeps a cache honest."""
+
+import json
+from pathlib import Path
+
+import pytest
+import soundfile
+import torch
+from _models import ONE_EACH, RATE, VARIANTS, backbone, clip, specs
+from torch.testing import assert_close
+
+from pegbox import methods
+from pegbox.delta import Delta
+from pegbox.errors import PegboxError, RecipeError
+from pegbox.recipe import make
+from pegbox.rows import Row
+from pegbox.tasks.classify import Classify
+from pegbox.tasks.ctc import Ctc
+from pegbox.training.cache import Layout, StateCache
+from pegbox.training.feed import Feed
+from pegbox.training.model import Tuned
+from pegbox.training.prepare import layout_of
+
+LENGTHS = (6000, 4000, 5200)
+CLASSES = ("a", "b", "c")
+PRODUCT = [
+    pytest.param(variant, spec, features, id=f"{variant}-{spec}-{features}")
+    for variant in ONE_EACH
+    for spec in (*specs(), 'lora(rank=2, blocks="1:")', 'bottleneck(size=4, blocks="-1")')
+    for features in ("weighted", "last")
+]
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> list[Row]:
+    made = []
+    for index, samples in enumerate(LENGTHS):
+        path = tmp_path / f"{index}.wav"
+        soundfile.write(path, clip(samples, seed=index).numpy(), RATE, subtype="FLOAT")
+        made.append(Row(str(index), str(path), {"word": CLASSES[index]}, "train"))
+    return made
+
+
+def recipe_of(spec: str, **cache: object):
+    base = {"backbone": "b", "method": spec, "task": "ctc", "corpus": 'folder(root="c")'}
+    return make(base | {"cache": cache})
+
+
+def tuned(network, spec, task, features):
+    """Returns a model whose delta is far from identity, so that agreement is no accident."""
+    delta = Delta(network.core, methods.plan(methods.parse(spec), network.sites()), network.family.unused)
+    model = Tuned(network, delta, task, ("", *CLASSES), features).eval()
+    with torch.no_grad():
+        for tensor in [*delta.edits.parameters(), *([] if model.layers is None else [model.layers])]:
+            tensor.add_(torch.randn_like(tensor) * 0.2)
+    return model
+
+
+def logits(model, cache, rows):
+    with torch.no_grad():
+        return model(Feed(model.backbone, cache).batch(rows))
+
+
+@pytest.mark.parametrize(("variant", "spec", "features"), PRODUCT)
+@pytest.mark.parametrize("task", [Classify("word", 8), Ctc()], ids=["pooled", "framewise"])
+def test_cached_equals_direct(variant, spec, features, task, rows, tmp_path):
+    network = backbone(variant)
+    if task.framewise and network.hop is None:
+        pytest.skip(f"{variant} has no time axis")
+    model = tuned(network, spec, task, features)
+    layout, size, what = layout_of(recipe_of(spec), model, [network.frames(samples) for samples in LENGTHS])
+    if model.delta.lowest == -1:
+        assert layout is None and size == 0 and "stem" in what
+        return
+    assert layout is not None
+    cache = StateCache(tmp_path / "cache", network, layout)
+    assert list(cache.fill(rows)) == [1, 2, 3]
+    direct, cached = (logits(model, each, rows) for each in (None, cache))
+    frames = [network.frames(samples) for samples in LENGTHS]
+    for one, other, count in zip(direct, cached, frames, strict=True):  # a frame beyond a clip's end has no meaning
+        real = slice(None) if task.pools else slice(count)
+        assert_close(one[real], other[real], atol=2e-4, rtol=2e-4)
+    stored = sum(path.stat().st_size for path in cache.folder.glob("*.bin"))
+    assert stored == size
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_cache_is_of_the_untouched_part(variant, rows, tmp_path):
+    plain, edited = backbone(variant), backbone(variant)
+    model = tuned(edited, 'bottleneck(size=4, at=["enter", "leave"], blocks="1:")', Classify("word", 8), "weighted")
+    layout = Layout("states", (0, 1), plain.width, "fp32")
+    one, other = (StateCache(tmp_path / name, net, layout) for name, net in (("a", plain), ("b", model.backbone)))
+    for row in rows:
+        assert torch.equal(one.compute(row)[0], other.compute(row)[0])
+
+
+def test_methods_and_tasks_share_a_cache_and_backbones_do_not(rows, tmp_path):
+    layout = Layout("states", (0,), 32, "fp32")
+    first = StateCache(tmp_path, backbone("hubert-layer-pre"), layout)
+    list(first.fill(rows[:2]))
+    again = StateCache(tmp_path, backbone("hubert-layer-pre"), layout)
+    assert [row.id for row in again.missing(rows)] == ["2"]
+    changed = backbone("hubert-layer-pre")
+    changed.digest = "another"
+    assert len(StateCache(tmp_path, changed, layout).missing(rows)) == 3
+    assert (
+        len(StateCache(tmp_path, backbone("hubert-layer-pre"), Layout("states", (1,), 32, "fp32")).missing(rows)) == 3
+    )
+
+
+def test_the_cache_follows_the_sound_not_the_name(rows, tmp_path):
+    network, layout = backbone("hubert-layer-pre"), Layout("states", (0,), 32, "fp32")
+    list(StateCache(tmp_path / "c", network, layout).fill(rows))
+    soundfile.write(rows[0].audio, clip(7000, seed=9).numpy(), RATE, subtype="FLOAT")
+    assert [row.id for row in StateCache(tmp_path / "c", network, layout).missing(rows)] == ["0"]
+    part = Row("part", rows[1].audio, {}, "train", start=0.05, end=0.2)
+    assert StateCache(tmp_path / "c", network, layout).missing([part]) == [part]
+
+
+def test_an_interrupted_fill_keeps_whole_shards_and_no_half_ones(rows, tmp_path, monkeypatch):
+    monkeypatch.setattr("pegbox.training.cache._SHARD_BYTES", 1)  # a shard a clip
+    network, layout = backbone("hubert-layer-pre"), Layout("states", (0,), 32, "fp32")
+    filling = StateCache(tmp_path, network, layout).fill(rows)
+    assert [next(filling), next(filling)] == [1, 2]
+    filling.close()
+    fresh = StateCache(tmp_path, network, layout)
+    assert len(fresh.missing(rows)) == 2
+    next(fresh.folder.glob("*.bin")).write_bytes(b"short")
+    damaged = StateCache(tmp_path, network, layout)
+    assert len(damaged.missing(rows)) == 3, "a shard that is too short counts as absent"
+    list(damaged.fill(rows))
+    assert damaged.missing(rows) == []
+    assert all(json.loads(path.read_text()) for path in damaged.folder.glob("*.json"))
+
+
+def test_a_limit_moves_the_cut_down_and_then_off(rows):
+    network = backbone("hubert-layer-pre")
+    model = tuned(network, 'lora(rank=2, blocks="2:")', Ctc(), "weighted")
+    frames = [network.frames(samples) for samples in LENGTHS]
+    one = sum(frames) * 32 * 4
+    depths = {}
+    for limit in (10 * one, 2 * one, one / 2):
+        layout, size, what = layout_of(recipe_of("lora", limit_gb=limit / 1e9), model, frames)
+        depths[limit] = None if layout is None else layout.depths
+        assert size <= limit and (layout is not None or "over cache.limit_gb" in what)
+    assert list(depths.values()) == [(0, 1, 2), (0,), None]
+    assert layout_of(recipe_of("lora", use=False), model, frames)[0] is None
+
+
+def test_a_folder_that_cannot_be_written_is_a_clear_error(rows, tmp_path):
+    (tmp_path / "file").write_text("")
+    cache = StateCache(tmp_path / "file", backbone("hubert-layer-pre"), Layout("states", (0,), 32, "fp32"))
+    with pytest.raises(PegboxError, match=r"cache\.use=false"):
+        list(cache.fill(rows))
+    with pytest.raises(PegboxError, match="GB free"):
+        StateCache(tmp_path, cache.backbone, cache.layout).check_room(10**18)
+
+
+def test_bf16_states_are_stored_in_half_the_bytes_and_exactly(rows, tmp_path):
+    network = backbone("hubert-layer-pre", "bf16")
+    model = tuned(network, "lora(rank=2)", Classify("word", 8), "last")
+    layout, size, _ = layout_of(recipe_of("lora"), model, [network.frames(samples) for samples in LENGTHS])
+    assert layout is not None and layout.size(10) == 10 * 32 * 2
+    cache = StateCache(tmp_path, network, layout)
+    list(cache.fill(rows))
+    computed, frames = cache.compute(rows[1])
+    assert computed.dtype == torch.bfloat16 and frames == network.frames(LENGTHS[1])
+    assert torch.equal(cache.get(rows[1]), computed) and size == sum(
+        p.stat().st_size for p in cache.folder.glob("*.bin")
+    )
+
+
+def test_a_task_that_needs_time_refuses_patches():
+    with pytest.raises(RecipeError, match="time axis"):
+        tuned(backbone("ast"), "lora(rank=2)", Ctc(), "last")
