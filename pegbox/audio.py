@@ -51,9 +51,10 @@ def read(path: str | Path, rate: int, start: float = 0.0, end: float | None = No
         raise CorpusError(
             f"{path}: {int((~np.isfinite(mono)).sum())} samples are not finite numbers; repair or drop it"
         )
-    if own_rate != rate:
-        mono = soxr.resample(mono, own_rate, rate)
-    return np.ascontiguousarray(mono, dtype=np.float32)
+    wave = mono if own_rate == rate else soxr.resample(mono, own_rate, rate)
+    if not len(wave):
+        raise CorpusError(f"{path}: {len(mono)} samples at {own_rate} Hz are none at {rate} Hz; drop it or take more")
+    return np.ascontiguousarray(wave, dtype=np.float32)
 
 
 @lru_cache(maxsize=1_000_000)
@@ -67,16 +68,16 @@ def digest(path: str | Path) -> str:
     """Returns the identity of a file's bytes."""
     try:
         return blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
-    except OSError as problem:
-        raise CorpusError(f"{path}: cannot be read ({problem.strerror})") from None
+    except (OSError, ValueError) as problem:  # ValueError: a name with a null byte
+        raise CorpusError(f"{path}: cannot be read ({problem}); correct the path") from None
 
 
 @contextmanager
 def _opened(path: str | Path) -> Iterator[Any]:
-    if not Path(path).is_file():
-        what = "a folder, not an audio file" if Path(path).is_dir() else "no such audio file"
-        raise CorpusError(f"{path}: {what}; correct the path")
     try:
+        if not Path(path).is_file():
+            what = "a folder, not an audio file" if Path(path).is_dir() else "no such audio file"
+            raise CorpusError(f"{path}: {what}; correct the path")
         with soundfile.SoundFile(str(path)) as file:
             _check_length(path, file)
             yield file

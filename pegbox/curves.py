@@ -1,6 +1,8 @@
-"""Pictures of a run: the learning curve of every trial. Needs the extra `plot`."""
+"""Pictures: the learning curve of every trial of a run, and methods against their size. Needs the extra `plot`."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pegbox.errors import RecipeError
 from pegbox.run import load_trials
@@ -13,12 +15,8 @@ def draw(folder: Path, out: Path) -> None:
     Raises:
         RecipeError: without matplotlib, or when the folder holds no finished run.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise RecipeError("drawing needs matplotlib: pip install 'pegbox[plot]'") from None
     trials = load_trials(folder)
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure = _figure(9, 3.6)
     left, right = figure.subplots(1, 2)
     for run in trials:
         rows = [row for row in logs.read(run.folder) if row["event"] == "validated"]
@@ -35,6 +33,34 @@ def draw(folder: Path, out: Path) -> None:
         axes.grid(alpha=0.3)
     if len(trials) > 1:
         right.legend()
+    _save(figure, out)
+
+
+def compare(results: Mapping[str, Mapping[str, Any]], title: str, out: Path) -> None:
+    """Draws each method's mean test score, with deviation, over the numbers it trains in the backbone."""
+    figure = _figure(6.4, 4)
+    axes = figure.subplots()
+    for name, result in results.items():
+        metric, trained = result["metric"], max(result["parameters"]["delta"], 1)
+        mean, spread = result["mean"]["test"][metric], result["deviation"]["test"][metric]
+        axes.errorbar(trained, mean, yerr=spread, marker="o", capsize=3)
+        axes.annotate(name, (trained, mean), textcoords="offset points", xytext=(7, 5))
+    axes.set(xscale="log", xlabel="numbers trained in the backbone (none at the left edge)", title=title)
+    axes.set_ylabel(f"test {next(iter(results.values()))['metric']}")
+    axes.margins(x=0.16)
+    axes.grid(alpha=0.3)
+    _save(figure, out)
+
+
+def _figure(width: float, height: float) -> Any:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise RecipeError("drawing needs matplotlib: pip install 'pegbox[plot]'") from None
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _save(figure: Any, out: Path) -> None:
     try:
         figure.savefig(out, dpi=144)
     except ValueError as problem:

@@ -25,7 +25,13 @@ class Display:
             BarColumn(),
             TextColumn("{task.percentage:>3.0f}% {task.fields[note]}"),
         )
-        self.bar = Progress(*columns, TimeRemainingColumn(), console=self.console, disable=silent, transient=True)
+        self.bar = Progress(
+            *columns,
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=silent or not self.console.is_terminal,
+            transient=True,
+        )
         self.task: TaskID | None = None
         self.best = ""
 
@@ -83,8 +89,12 @@ def read_result(folder: Path) -> dict[str, Any]:
     """Returns a run's `result.json`."""
     try:
         result: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise RecipeError(f"{folder}: no finished run in this folder") from None
+    except (OSError, ValueError) as problem:
+        raise RecipeError(f"{folder}/result.json cannot be read: {problem}") from None
+    if not isinstance(result, dict) or not {"scores", "trials"} & set(result):
+        raise RecipeError(f"{folder}/result.json is no result of a run; train it again in another folder")
     return result
 
 

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import tomlkit
 
 from pegbox import registry
 from pegbox.errors import RecipeError, nearest
+
+_MOST: Final = 10**12  # of any count or seed: beyond it nothing is meant, and machine numbers end
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ def _value(annotation: Any, value: Any, where: str) -> Any:
         return _build(section, value, f"{where}.") if isinstance(value, Mapping) else value
     try:
         return registry.fit(value, annotation)
-    except TypeError as problem:
+    except (TypeError, OverflowError) as problem:
         raise RecipeError(f"recipe: '{where}': {problem}") from None
 
 
@@ -183,7 +185,10 @@ def _check_numbers(recipe: Recipe) -> None:
     rest = ("steps", "delta_lr", "weight_decay", "validate_steps", "patience")
     wrong += [f"train.{name}={getattr(train, name)}" for name in rest if not getattr(train, name) >= 0]
     if wrong:
-        raise RecipeError(f"recipe: {', '.join(wrong)}: must be positive (or zero where zero has a meaning)")
+        raise RecipeError(f"recipe: {', '.join(wrong)}: must be positive (or zero where that has a meaning)")
+    endless = [each.name for each in fields(train) if each.type == "int" and getattr(train, each.name) > _MOST]
+    if endless:
+        raise RecipeError(f"recipe: train.{endless[0]}: at most {_MOST}")
     if not 0 <= train.warmup <= 1:
         raise RecipeError(f"recipe: train.warmup={train.warmup}: a share of all steps, from 0 to 1")
     if cache.limit_gb < 0:
@@ -192,3 +197,5 @@ def _check_numbers(recipe: Recipe) -> None:
         values = getattr(recipe, name)
         if len(set(values)) < len(values) or (name == "seeds" and not values):
             raise RecipeError(f"recipe: {name}={list(values)}: distinct numbers, and at least one seed")
+        if any(abs(value) > _MOST for value in values):
+            raise RecipeError(f"recipe: {name}={list(values)}: numbers up to {_MOST}")

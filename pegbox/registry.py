@@ -130,7 +130,10 @@ def build(kind: str, call: Call, where: str = "spec") -> Any:
 
 def fit(value: Any, annotation: str) -> Any:
     """Returns a plain value in the annotated type (int, float, str, bool, None, tuple, dict, Literal, unions)."""
-    return _fit(value, ast.parse(annotation, mode="eval").body)
+    try:
+        return _fit(value, ast.parse(annotation, mode="eval").body)
+    except OverflowError:
+        raise TypeError(f"expected a number that a machine can hold, found {str(value)[:20]}…") from None
 
 
 def _source(kind: str, name: str, module: str) -> Path:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import Final
+from types import MappingProxyType
+from typing import Any, Final
 
 from pegbox import audio
 from pegbox.errors import CorpusError
@@ -48,8 +49,8 @@ def load(path: str | Path) -> list[Row]:
     rows = []
     for number, line in enumerate(lines if lines != [""] else [], 1):
         try:
-            rows.append(Row(**json.loads(line)))
-        except (ValueError, TypeError) as problem:
+            rows.append(_typed(Row(**json.loads(line))))
+        except (ValueError, TypeError, RecursionError) as problem:
             raise CorpusError(f"{path}: line {number} is no row ({problem})") from None
     return rows
 
@@ -97,10 +98,9 @@ def hold_out(
     members: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         if row.split == "train":
-            members[row.id if group is None else _label(row, group)].append(row)
+            members[_group(row, group)].append(row)
     moved = _drawn(members, share, seed, stratify) if share and len(members) > 1 else set()
-    lifted = {row.id for name in moved for row in members[name]}
-    return [replace(row, split=into) if row.split == "train" and row.id in lifted else row for row in rows]
+    return [replace(row, split=into) if row.split == "train" and _group(row, group) in moved else row for row in rows]
 
 
 def by_fold(
@@ -114,43 +114,78 @@ def by_fold(
     return hold_out(split, valid, seed, group, "valid", stratify)
 
 
+_FIELDS: Final[Mapping[str, Any]] = MappingProxyType(
+    {
+        "id": str,
+        "audio": str,
+        "labels": dict,
+        "split": str,
+        "fold": int | None,
+        "start": int | float,
+        "end": int | float | None,
+    }
+)
+
+
+def _typed(row: Row) -> Row:
+    """Returns a row read from JSON, or a TypeError that names the field of a wrong type."""
+    for name, kind in _FIELDS.items():
+        value = getattr(row, name)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise TypeError(f"{name} is {value!r}")
+    if not all(isinstance(value, str) for value in row.labels.values()):
+        raise TypeError(f"labels are texts, found {row.labels}")
+    return row
+
+
 def _check_times(row: Row) -> None:
     length = audio.info(row.audio).seconds
     end = length if row.end is None else row.end
     if not 0 <= row.start < end <= length + 1e-6:
-        raise CorpusError(f"{row.id}: times {row.start} to {end} s in a file of {length:.3f} s")
+        raise CorpusError(f"{row.id}: times {row.start} to {end} s in a file of {length:.3f} s; correct them")
 
 
 def _torn(rows: Sequence[Row], label: str) -> list[str]:
     places: dict[str, set[str]] = defaultdict(set)
+    wrong = []
     for row in rows:
-        if row.split:
-            places[_label(row, label)].add(row.split)
-    return [f"{label} '{name}' stands in {sorted(splits)}" for name, splits in places.items() if len(splits) > 1]
+        try:
+            if row.split:
+                places[_label(row, label)].add(row.split)
+        except CorpusError as problem:
+            wrong.append(str(problem))
+    torn = [f"{label} '{name}' stands in {sorted(splits)}" for name, splits in places.items() if len(splits) > 1]
+    return wrong + torn
 
 
 def _label(row: Row, name: str) -> str:
     if name not in row.labels:
-        raise CorpusError(f"{row.id}: no label '{name}' to keep splits apart by; it has {sorted(row.labels)}")
+        raise CorpusError(f"{row.id}: no label '{name}' to draw or keep splits apart by; it has {sorted(row.labels)}")
     return row.labels[name]
 
 
+def _group(row: Row, label: str | None) -> str:
+    return row.id if label is None else _label(row, label)
+
+
 def _drawn(members: Mapping[str, Sequence[Row]], share: float, seed: int, stratify: str | None) -> set[str]:
-    total = sum(map(len, members.values()))
+    kinds = {name: _class(group, stratify) for name, group in members.items()}
     sizes: Counter[str] = Counter()
-    for group in members.values():
-        sizes[_class(group, stratify)] += len(group)
+    for name, group in members.items():
+        sizes[kinds[name]] += len(group)
     wanted = {kind: size * share for kind, size in sizes.items()}
+    short = sizes.total() * share
     order = sorted(members, key=lambda name: blake2b(f"{seed} {name}".encode(), digest_size=8).digest())
     chosen: set[str] = set()
-    held = 0
-    for name in order[:-1]:
-        kind, size = _class(members[name], stratify), len(members[name])
-        if wanted[kind] >= size / 2 or (not chosen and name == order[-2]):
-            wanted[kind] -= size
-            held += size
-            chosen.add(name)
-    return chosen if held < total else set()
+    for each_class in (True, False):  # classes too small for a group of their own make up the share together
+        for name in order[:-1]:
+            kind, size = kinds[name], len(members[name])
+            due = wanted[kind] if each_class else short
+            if name not in chosen and wanted[kind] > 0 and due >= size / 2:
+                wanted[kind] -= size
+                short -= size
+                chosen.add(name)
+    return chosen or {min(order, key=lambda name: abs(len(members[name]) - short))}
 
 
 def _class(group: Sequence[Row], stratify: str | None) -> str:

@@ -47,10 +47,10 @@ class Run:
         wanted = [row for row in corpus_rows(recipe, fold) if row.split == split]
         if not wanted:
             raise RecipeError(f"{recipe.corpus}: no rows in the split '{split}'")
-        model = _open(self, backbone)
-        said = _predict(model, wanted)
-        pairs = zip(said, wanted, strict=True)
-        return model.task.score([{**each, "true": model.task.truth(row.labels)} for each, row in pairs])
+        task = tasks.build(recipe.task)
+        true = [task.truth(row.labels) for row in wanted]
+        said = _predict(_open(self, backbone), wanted)
+        return task.score([{**each, "true": truth} for each, truth in zip(said, true, strict=True)])
 
 
 def train(
@@ -112,9 +112,10 @@ def claim(folder: Path, recipe: Recipe) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         saved = folder / "recipe.toml"
-        if saved.exists() and recipe_.make(recipe_.read(saved)).digest != recipe.digest:
+        begun = any(path.is_file() and path != saved for path in folder.rglob("*"))  # beyond a refused corpus
+        if saved.exists() and begun and recipe_.make(recipe_.read(saved)).digest != recipe.digest:
             raise RecipeError(f"{folder}: holds a run of another recipe; choose another --out")
-        if not saved.exists() and any(folder.iterdir()):
+        if not saved.exists() and begun:
             raise RecipeError(f"{folder}: holds other files and no run; choose another --out")
         if (folder / "result.json").exists():
             raise RecipeError(f"{folder}: this run is already finished; see it with 'pegbox show {folder}'")

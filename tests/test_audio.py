@@ -203,6 +203,19 @@ def test_a_flac_that_does_not_say_its_length_is_refused(tmp_path: Path) -> None:
     refused(audio.info, path, says="does not say how long it is")
 
 
+def test_a_part_too_short_for_the_wanted_rate_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, noise(1.0, 44_100), 44_100)
+    refused(audio.read, path, 8000, 0.0, 2 / 44_100, says="2 samples at 44100 Hz are none at 8000 Hz")
+    assert len(audio.read(path, 8000, 0.0, 6 / 44_100)) == 1
+
+
+@pytest.mark.parametrize("name", ["x" * 5000 + ".wav", "a\0b.wav"])
+@pytest.mark.parametrize("call", [lambda path: audio.read(path, RATE), audio.info, audio.digest])
+def test_a_name_that_no_file_can_have_is_refused(call, name: str) -> None:
+    refused(call, name, says="")
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_samples_that_are_not_finite_are_counted_and_refused(bad: float, tmp_path: Path) -> None:
     path, wave = tmp_path / "a.wav", sine(0.1)

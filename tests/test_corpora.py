@@ -11,6 +11,7 @@ import soundfile
 
 from pegbox import corpora, registry
 from pegbox import rows as rows_
+from pegbox.corpora.manifest import Manifest
 from pegbox.errors import CorpusError, RecipeError
 from pegbox.rows import Row
 
@@ -120,6 +121,9 @@ def test_columns_have_other_names_and_audio_another_root(tmp_path):
 def test_parts_of_one_file_have_their_own_ids(tmp_path):
     path = table(tmp_path / "m.csv", "path,start,end,split\na.wav,0,1.5,train\na.wav,1.5,2,dev\n")
     assert [row.id for row in rows_of("manifest", path=path)] == ["a.wav:0-1.5", "a.wav:1.5-2"]
+    lines = ["0,12345.671", "12345.671,12345.674", "12345.674,12345.676", "12345.676,", "12345.677,"]
+    path = table(tmp_path / "m.csv", "path,start,end\n" + "".join(f"a.wav,{line}\n" for line in lines))
+    assert len({row.id for row in rows_of("manifest", path=path)}) == 5
 
 
 def test_an_absolute_path_stays(tmp_path):
@@ -143,6 +147,13 @@ def test_a_missing_column_answers_with_the_nearest(tmp_path):
         rows_of("manifest", path=path)
     with pytest.raises(CorpusError, match="no column 'name'; known: paths, split"):
         rows_of("manifest", path=path, audio="paths", id="name")
+
+
+@pytest.mark.parametrize("option", ["id", "split", "fold", "start", "end", "disjoint", "stratify"])
+def test_a_column_that_is_asked_for_and_not_there_is_refused(option, tmp_path):
+    path = table(tmp_path / "m.csv", "path,split\na,train\nb,dev\n")
+    with pytest.raises(CorpusError, match=r"no column 'splitt'; did you mean 'split'\?"):
+        rows_of("manifest", path=path, **{option: "splitt"})
 
 
 def test_a_byte_order_mark_and_blank_lines_are_no_content(tmp_path):
@@ -181,6 +192,7 @@ def test_a_damaged_csv_is_refused_with_its_place(text, message, tmp_path):
         ("", "the manifest is empty"),
         ('{"path": "a"}\n{"path": \n', "line 2: not JSON"),
         ('{"path": "a"}\n\n["b"]\n', "line 3: expected an object"),
+        ("[" * 100_000 + "\n", "line 1: not JSON"),
         ('{"path": "a"}\n{"word": "x"}\n', "line 2: the column 'path' is empty"),
         ('{"path": "a"}\n{"path": null}\n', "line 2: the column 'path' is empty"),
     ],
@@ -210,6 +222,8 @@ def test_what_is_no_text_is_refused(tmp_path):
         rows_of("manifest", path=str(tmp_path / "missing.csv"))
     with pytest.raises(CorpusError, match="cannot be read as text"):
         rows_of("manifest", path=str(tmp_path))
+    with pytest.raises(CorpusError, match="cannot be read as text"):
+        Manifest("a\0.csv").rows()
 
 
 def test_splits_are_drawn_where_there_are_none(tmp_path):
@@ -244,8 +258,12 @@ def test_disjoint_speakers_are_drawn_whole(tmp_path):
     speakers = [{row.labels["speaker"] for row in found if row.split == split} for split in SPLITS]
     assert sorted(map(len, speakers)) == [1, 2, 4]
     assert len(set.union(*speakers)) == 7
-    with pytest.raises(CorpusError, match=r"no label 'singer' to keep splits apart by; it has \['speaker'\]"):
-        rows_of("manifest", path=path, disjoint="singer")
+
+
+def test_a_row_without_the_label_to_draw_by_is_named(tmp_path):
+    path = table(tmp_path / "m.csv", "path,speaker,w\na,x,1\nb,,2\n")
+    with pytest.raises(CorpusError, match=r"b: no label 'speaker' to draw or keep splits apart by; it has \['w'\]"):
+        rows_of("manifest", path=path, disjoint="speaker")
 
 
 def test_given_splits_that_are_not_disjoint_are_found_by_check(tmp_path):
@@ -343,6 +361,8 @@ def test_strange_speakers_and_names_are_refused(digits):
         rows_of("fsdd", root=digits, test_speakers=["eve", "bob"])
     with pytest.raises(CorpusError, match=r"\['bob'\] in two parts"):
         rows_of("fsdd", root=digits, test_speakers=["bob", "ann"], valid_speakers=["bob"])
+    with pytest.raises(CorpusError, match="valid_speakers without test_speakers would leave no test part"):
+        rows_of("fsdd", root=digits, valid_speakers=["bob"])
     touch(Path(digits), "recordings/hello.wav")
     with pytest.raises(CorpusError, match=r"hello\.wav: not named \{digit\}_\{speaker\}_\{take\}"):
         rows_of("fsdd", root=digits)
@@ -474,3 +494,9 @@ def test_real_corpora():
     assert len(speech) == 132
     rows_.check(speech)
     assert all(row.labels["transcript"] for row in speech)
+    apart = rows_of(
+        "manifest", path=str(REAL / "manifest.csv"), filter={"corpus": "librispeech_asr"}, disjoint="speaker"
+    )
+    assert sizes(apart) == (67, 40, 25)  # only two speakers train: the smaller one is nearer to a tenth
+    with pytest.raises(CorpusError, match="2 faults in 132 rows"):  # both are in the given test part too
+        rows_.check(apart, "speaker")

@@ -31,7 +31,7 @@ ALLOWED = {
     "curves": {"run", "training", "errors"},
     "progress": {"training", "recipe", "errors"},
     "cli": {"run", "training", "curves", "progress", "recipe", "registry", "errors"},
-    "demo": {"run", "progress", "errors"},
+    "demo": {"run", "progress", "curves", "errors"},
     "__main__": {"cli"},
     "__init__": {"backbones", "recipe", "run", "surgery"},
 }

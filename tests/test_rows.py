@@ -105,6 +105,30 @@ def test_shares_of_classes_are_kept_within_one_group(sizes, words, share, seed):
         assert abs(held - share * sum(mine)) <= max(mine) + 1e-9
 
 
+@given(st.lists(st.integers(1, 40), min_size=2, max_size=12), st.floats(1e-6, 0.5), SEEDS)
+def test_the_share_is_as_near_as_groups_allow(sizes, share, seed):
+    rows = [Row(f"{g}-{n}", "", {"speaker": f"{g}"}, "train") for g, size in enumerate(sizes) for n in range(size)]
+    held = sum(row.split == "valid" for row in hold_out(rows, share, seed, "speaker"))
+    wanted = share * len(rows)
+    assert abs(held - wanted) <= max(max(sizes) / 2, min(abs(size - wanted) for size in sizes)) + 1e-9
+
+
+@given(st.integers(2, 60), st.integers(2, 4), st.floats(0.05, 0.5), SEEDS)
+def test_classes_of_few_clips_still_yield_the_share_together(classes, clips, share, seed):
+    rows = [Row(f"{c}-{n}", "", {"word": f"{c}"}, "train") for c in range(classes) for n in range(clips)]
+    found = hold_out(rows, share, seed, None, "valid", "word")
+    held = Counter(row.labels["word"] for row in found if row.split == "valid")
+    assert held.total() >= min(share * len(rows) - 1, classes - 1)
+    assert all(abs(held[f"{c}"] - share * clips) <= 1 + 1e-9 for c in range(classes))
+
+
+def test_ids_that_stand_twice_tear_no_group_and_leave_training():
+    rows = [Row("same", "", {"speaker": f"{n}"}, "train") for n in range(4)]
+    found = hold_out(rows, 0.5, 0, "speaker")
+    assert Counter(row.split for row in found) == {"train": 2, "valid": 2}
+    assert not values(found, "train") & values(found, "valid")
+
+
 def test_a_mixed_group_counts_for_its_commonest_class():
     rows = [Row(f"{n}", "", {"s": "one", "w": word}, "train") for n, word in enumerate("yxx")]
     rows += [Row(f"o{n}", "", {"s": f"o{n}", "w": "y"}, "train") for n in range(3)]
@@ -184,6 +208,16 @@ def test_each_fault_is_named_and_counted(fault: str, clip: str) -> None:
     assert str(caught.value).startswith(f"1 faults in {len(rows)} rows:")
 
 
+def test_a_lacking_label_is_one_fault_among_others(clip: str) -> None:
+    rows = [Row("a", clip, {"word": "x"}, "train"), Row("b", "missing.wav", {"speaker": "x"}, "test"), Row("c", clip)]
+    with pytest.raises(CorpusError) as caught:
+        check(rows, "speaker")
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "2 faults in 3 rows:"
+    assert "missing.wav" in lines[1]
+    assert "a: no label 'speaker'" in lines[2]
+
+
 def test_all_faults_are_counted_and_the_first_eight_listed(clip: str) -> None:
     rows = [Row(f"{n}", f"missing-{n}.wav", split="train") for n in range(11)] + [Row("good", clip)]
     with pytest.raises(CorpusError) as caught:
@@ -230,7 +264,27 @@ def test_writing_replaces_whole(tmp_path: Path) -> None:
     assert [row.id for row in load(path)] == ["old"]
 
 
-@pytest.mark.parametrize("damage", ['{"id": "b", "audio"', '{"id": "b"}', '{"id": "b", "audio": "b", "x": 1}', "[1]"])
+WRONG_FIELDS = [
+    {"id": 1},
+    {"audio": None},
+    {"labels": 3},
+    {"labels": {"word": 3}},
+    {"split": None},
+    {"fold": "1"},
+    {"fold": 1.5},
+    {"start": "0"},
+    {"end": True},
+]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *['{"id": "b", "audio"', '{"id": "b"}', '{"id": "b", "audio": "b", "x": 1}', "[1]", "[" * 100_000],
+        *[json.dumps({"id": "b", "audio": "b.wav", **wrong}) for wrong in WRONG_FIELDS],
+    ],
+    ids=lambda damage: damage[:60],
+)
 def test_a_damaged_line_is_named(damage: str, tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps({"id": "a", "audio": "a.wav"}) + "\n" + damage + "\n")

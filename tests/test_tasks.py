@@ -146,6 +146,13 @@ def test_rows_without_label_are_counted(spec):
         task.vocabulary({"train": labels("a", "b"), "valid": labels("a", "", " ")})
 
 
+@pytest.mark.parametrize("spec", [WORD, 'ctc(label="word")'])
+@pytest.mark.parametrize("row", [{"wrd": "a"}, {"word": ""}, {"word": " "}])
+def test_no_truth_is_refused(spec, row):
+    with pytest.raises(CorpusError, match=r"a row has no label 'word', or an empty one; did you mean 'wo?rd'"):
+        tasks.build(spec).truth(row)
+
+
 def test_options_of_classify_are_checked():
     with pytest.raises(RecipeError, match=r"projection=0\): a width of at least 1"):
         tasks.build("classify(label='word', projection=0)")

@@ -32,6 +32,8 @@ class Fsdd:
         """Returns the rows with splits, by id."""
         root = _draw.folder(self.root)
         place = root / "recordings" if (root / "recordings").is_dir() else root
+        if self.valid_speakers and not self.test_speakers:
+            raise CorpusError(f"{self.root}: valid_speakers without test_speakers would leave no test part; give both")
         rows = [_row(path.stem, str(path)) for path in _draw.audio_files(place)]
         known = {row.labels["speaker"] for row in rows}
         strange = {*self.test_speakers, *self.valid_speakers} - known

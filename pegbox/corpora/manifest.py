@@ -17,9 +17,9 @@ class Manifest:
     """Rows of a table; `filter` keeps rows whose columns have these values.
 
     Audio paths are relative to `root`, or to the table's folder. `audio`, `id`, `split`, `fold`, `start` and `end`
-    name columns (of the last five, those that exist). Without splits, `test` and `valid` are drawn as shares; with
-    splits but no validation part, only that is drawn. `disjoint` names a label, such as a speaker's, of which no
-    value may stand in two splits; `stratify` one over whose values a draw is even.
+    name columns; of the last four, those of the usual names may be missing. Without splits, `test` and `valid` are
+    drawn as shares; with splits but no validation part, only that is drawn. `disjoint` names a label, such as a
+    speaker's, of which no value may stand in two splits; `stratify` one over whose values a draw is even.
     """
 
     path: str
@@ -43,7 +43,7 @@ class Manifest:
         if not table:
             raise CorpusError(f"{self.path}: the manifest is empty; it needs a header and at least one row")
         known = {key for _, line in table for key in line}
-        for column in (self.audio, *self.filter, *([self.id] if self.id else [])):
+        for column in self._columns():
             if column not in known:
                 raise CorpusError(f"{self.path}: no column '{column}'{nearest(column, known)}")
         kept = [(n, line) for n, line in table if all(line.get(key) == value for key, value in self.filter.items())]
@@ -51,6 +51,12 @@ class Manifest:
             raise CorpusError(f"{self.path}: the filter {self.filter} leaves none of {len(table)} rows")
         rows = sorted((self._row(number, line) for number, line in kept), key=lambda row: row.id)
         return draw(rows, self.valid, self.test, self.seed, self.disjoint, self.stratify)
+
+    def _columns(self) -> list[str]:
+        """Returns the columns that the table must have: all that are asked for."""
+        places = ((self.split, "split"), (self.fold, "fold"), (self.start, "start"), (self.end, "end"))
+        wanted = [self.audio, *self.filter, *(own for own, usual in places if own != usual)]
+        return wanted + [name for name in (self.id, self.disjoint, self.stratify) if name is not None]
 
     def _row(self, number: int, line: Mapping[str, str]) -> Row:
         place = f"{self.path}: line {number}"
@@ -66,9 +72,8 @@ class Manifest:
         start = _number(line.get(self.start, ""), place, self.start) or 0.0
         if fold is not None and not fold.is_integer():
             raise CorpusError(f"{place}: '{self.fold}' is not a whole number: {fold}")
-        name = line[self.id] if self.id else line[self.audio] + (f":{start:g}-{end:g}" if end is not None else "")
         return Row(
-            id=name,
+            id=line[self.id] if self.id else line[self.audio] + _part(start, end),
             audio=str(Path(self.root if self.root is not None else Path(self.path).parent) / line[self.audio]),
             labels={key: value for key, value in line.items() if key not in used and value},
             split=SPLIT_NAMES.get(split, ""),
@@ -84,7 +89,7 @@ def _table(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
             yield from _jsonl(path, file) if path.suffix in (".jsonl", ".json") else _csv(path, file)
     except FileNotFoundError:
         raise CorpusError(f"{path}: no such manifest") from None
-    except (OSError, UnicodeDecodeError) as problem:
+    except (OSError, ValueError) as problem:  # ValueError: bytes that are no UTF-8, a name with a null byte
         raise CorpusError(f"{path}: cannot be read as text ({problem})") from None
 
 
@@ -114,11 +119,18 @@ def _jsonl(path: Path, file: Iterator[str]) -> Iterator[tuple[int, dict[str, str
             continue
         try:
             found = json.loads(line)
-        except ValueError as problem:
+        except (ValueError, RecursionError) as problem:
             raise CorpusError(f"{path}: line {number}: not JSON ({problem})") from None
         if not isinstance(found, dict):
             raise CorpusError(f"{path}: line {number}: expected an object, found {line.strip()[:40]!r}")
         yield number, {str(key): "" if value is None else str(value) for key, value in found.items()}
+
+
+def _part(start: float, end: float | None) -> str:
+    """Returns what tells a part of a file from its other parts, to the microsecond."""
+    if not start and end is None:
+        return ""
+    return f":{start:.12g}-" + ("" if end is None else f"{end:.12g}")
 
 
 def _number(text: str, place: str, column: str) -> float | None:

@@ -23,3 +23,10 @@ def column(rows: Sequence[Mapping[str, str]], name: str, split: str) -> list[str
             f"{empty} of {len(rows)} rows of '{split}' have an empty label '{name}'; filter them out or fill them"
         )
     return values
+
+
+def label(row: Mapping[str, str], name: str) -> str:
+    """Returns one label of one row, or says that it is missing or empty."""
+    if not row.get(name, "").strip():
+        raise CorpusError(f"a row has no label '{name}', or an empty one{nearest(name, row)}")
+    return row[name]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pegbox.errors import CorpusError, RecipeError
-from pegbox.tasks._labels import column
+from pegbox.tasks._labels import column, label
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Classify:
 
     def truth(self, labels: Mapping[str, str]) -> str:
         """Returns the class."""
-        return labels[self.label]
+        return label(labels, self.label)
 
     def score(self, predictions: Sequence[dict[str, Any]]) -> dict[str, float]:
         """Returns accuracy and macro F1 over the classes that are true or said."""

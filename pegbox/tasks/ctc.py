@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pegbox.errors import CorpusError, RecipeError
-from pegbox.tasks._labels import column
+from pegbox.tasks._labels import column, label
 
 BLANK: Final = "<blank>"
 
@@ -84,7 +84,7 @@ class Ctc:
 
     def truth(self, labels: Mapping[str, str]) -> str:
         """Returns the text."""
-        return _normal(labels[self.label])
+        return _normal(label(labels, self.label))
 
     def score(self, predictions: Sequence[dict[str, Any]]) -> dict[str, float]:
         """Returns error rates over the whole set: edits divided by what should have been said."""

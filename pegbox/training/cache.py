@@ -131,15 +131,18 @@ class StateCache:
         while done < len(rows):
             name, items, offset = uuid4().hex, {}, 0
             part = self.folder / f"{name}.part"
-            with part.open("wb") as file:
-                while done < len(rows) and offset < _SHARD_BYTES:
-                    stored, frames = self.compute(rows[done])
-                    file.write(stored.contiguous().view(torch.uint8).numpy().tobytes())
-                    items[self._key(rows[done])] = [offset, frames]
-                    offset += self.layout.size(frames)
-                    done += 1
-                    yield done
-            self._publish(part, name, items)
+            try:
+                with part.open("wb") as file:
+                    while done < len(rows) and offset < _SHARD_BYTES:
+                        stored, frames = self.compute(rows[done])
+                        file.write(stored.contiguous().view(torch.uint8).numpy().tobytes())
+                        items[self._key(rows[done])] = [offset, frames]
+                        offset += self.layout.size(frames)
+                        done += 1
+                        yield done
+                self._publish(part, name, items)
+            finally:
+                part.unlink(missing_ok=True)  # an unreadable clip, or nobody listens any more
 
     def _publish(self, part: Path, name: str, items: dict[str, list[int]]) -> None:
         part.replace(self.folder / f"{name}.bin")

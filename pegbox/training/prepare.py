@@ -1,8 +1,10 @@
 """What is known before training: rows, outputs, trained numbers, cache and memory; `plan` needs no weights."""
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any, Final
 
 import torch
@@ -66,6 +68,12 @@ def corpus_rows(recipe: Recipe, fold: int | None) -> list[Row]:
         rows = rows_.by_fold(rows, fold, _FOLD_VALID, 0, corpus.disjoint, corpus.stratify)
     rows_.check(rows, corpus.disjoint)
     return rows
+
+
+def corpus_digest(rows: Sequence[Row]) -> str:
+    """Returns the identity of ids, times, labels and splits; where the files lie does not count."""
+    told = [[row.id, row.start, row.end, row.split, sorted(row.labels.items())] for row in rows]
+    return blake2b(json.dumps(told).encode(), digest_size=8).hexdigest()
 
 
 def data_of(rows: Sequence[Row], task: Task, backbone: Backbone) -> Data:

@@ -27,6 +27,7 @@ from pegbox.training.model import Tuned
 from pegbox.training.prepare import (
     Data,
     assemble,
+    corpus_digest,
     corpus_rows,
     count,
     data_of,
@@ -148,7 +149,12 @@ def _run(
         yield event
     with clock.phase("test"):
         said = {split: trainer.evaluate(data.rows[split]) for split in ("valid", "test") if data.rows[split]}
-    result = _result(session, model, trial, said, stopped, clock) | {"clips": clips, "cache": what, "cache_bytes": size}
+    result = _result(session, model, trial, said, stopped, clock) | {
+        "clips": clips,
+        "corpus": corpus_digest(data.all),
+        "cache": what,
+        "cache_bytes": size,
+    }
     yield Finished(write(folder, session, model, result, said))
 
 
