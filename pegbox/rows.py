@@ -177,14 +177,16 @@ def _drawn(members: Mapping[str, Sequence[Row]], share: float, seed: int, strati
     short = sizes.total() * share
     order = sorted(members, key=lambda name: blake2b(f"{seed} {name}".encode(), digest_size=8).digest())
     chosen: set[str] = set()
-    for each_class in (True, False):  # classes too small for a group of their own make up the share together
+    reached: set[str] = set()
+    for each_class in (True, False):  # then classes too small for a share of their own make up what lacks together
         for name in order[:-1]:
             kind, size = kinds[name], len(members[name])
-            due = wanted[kind] if each_class else short
-            if name not in chosen and wanted[kind] > 0 and due >= size / 2:
+            due = wanted[kind] if each_class else 0 if kind in reached else short
+            if due >= size / 2:
                 wanted[kind] -= size
                 short -= size
                 chosen.add(name)
+                reached.add(kind)
     return chosen or {min(order, key=lambda name: abs(len(members[name]) - short))}
 
 

@@ -21,7 +21,7 @@ from pegbox.training.feed import Feed, in_order
 from pegbox.training.logs import Recorder
 from pegbox.training.loop import better, default_device
 from pegbox.training.model import Tuned
-from pegbox.training.prepare import assemble, corpus_rows
+from pegbox.training.prepare import assemble, corpus_rows, plan
 from pegbox.training.trial import ARTEFACT, AnyEvent, Finished, Session, Started, put, run_trial
 
 Listener = Callable[[AnyEvent, Path], None]
@@ -66,6 +66,7 @@ def train(
     """
     recipe = as_recipe(recipe)
     folder = Path(out)
+    plan(recipe)  # whatever can be known to be wrong is said before anything is written
     claim(folder, recipe)
     session = Session(recipe)
     pairs = [(seed, fold) for fold in (recipe.folds or (None,)) for seed in recipe.seeds]

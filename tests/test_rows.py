@@ -122,6 +122,13 @@ def test_classes_of_few_clips_still_yield_the_share_together(classes, clips, sha
     assert all(abs(held[f"{c}"] - share * clips) <= 1 + 1e-9 for c in range(classes))
 
 
+def test_classes_that_have_their_share_stay_even():
+    rows = [Row(f"{word}{n}", "", {"word": word}, "train") for word in "xyz" for n in range(12)]
+    for seed in range(5):  # 2.4 clips of each are wanted
+        found = hold_out(rows, 0.2, seed, None, "valid", "word")
+        assert Counter(row.labels["word"] for row in found if row.split == "valid") == {"x": 2, "y": 2, "z": 2}
+
+
 def test_ids_that_stand_twice_tear_no_group_and_leave_training():
     rows = [Row("same", "", {"speaker": f"{n}"}, "train") for n in range(4)]
     found = hold_out(rows, 0.5, 0, "speaker")

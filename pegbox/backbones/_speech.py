@@ -1,5 +1,6 @@
 """What wav2vec 2.0, HuBERT and WavLM share: a strided convolution front-end over the waveform, then blocks."""
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
@@ -104,7 +105,7 @@ def frames_of(config: Any, samples: int) -> int:
 
 def hop(config: Any) -> int:
     """Returns samples a frame."""
-    return int(torch.tensor(config.conv_stride).prod())
+    return math.prod(config.conv_stride)
 
 
 def receptive_field(config: Any) -> int:

@@ -49,9 +49,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
     for group in optimizer.param_groups:
         parameter = group["params"][0]
         own = {name.partition("|")[2]: t for name, t in tensors.items() if name.partition("|")[0] == group["name"]}
-        optimizer.state[parameter] = {
-            key: value.clone() if key == "step" else value.to(parameter.device, copy=True) for key, value in own.items()
-        }
+        optimizer.state[parameter] = {key: value.to(parameter.device, copy=True) for key, value in own.items()}
 
 
 def _group(
