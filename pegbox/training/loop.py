@@ -145,7 +145,8 @@ class Trainer:
         return last or (epoch_ends and (at.epoch + 1) % train.validate_epochs == 0)
 
     def _update(self, chunk: Sequence[Sequence[Row]], share: float) -> float:
-        self.model.train()
+        if not self.model.training:  # walking all modules costs more than a step on pooled features
+            self.model.train()
         clips = sum(len(group) for group in chunk)
         total = 0.0
         for group in chunk:

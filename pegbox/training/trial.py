@@ -147,11 +147,12 @@ def _run(
             for done in cache.fill(missing):
                 yield Cached(done, len(missing))
     stopped = Stopped(0, 0, "")
-    for event in trainer.events(data.rows["train"], data.rows["valid"]):
-        stopped = _note(event, clock, stopped)
-        if isinstance(event, Validated):
-            checkpoint.save(trainer, state)
-        yield event
+    with _one_thread(layout is not None and layout.kind == "pooled"):
+        for event in trainer.events(data.rows["train"], data.rows["valid"]):
+            stopped = _note(event, clock, stopped)
+            if isinstance(event, Validated):
+                checkpoint.save(trainer, state)
+            yield event
     with clock.phase("test"):
         said = {split: trainer.evaluate(data.rows[split]) for split in ("valid", "test") if data.rows[split]}
     result = _result(session, model, trial, said, stopped, clock) | {
@@ -215,6 +216,17 @@ def environment(session: Session) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "packages": {name: version(name) for name in names},
     }
+
+
+@contextmanager
+def _one_thread(active: bool) -> Iterator[None]:
+    """Steps on pooled features are so small that threads wait for each other longer than they work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if active else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _note(event: Event, clock: Clock, stopped: Stopped) -> Stopped:
