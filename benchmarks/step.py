@@ -101,6 +101,7 @@ def ours(variant: str) -> Callable[[], None]:
     """The product's own path: a recipe's trainer on clips of a corpus, fed from audio or from the cache."""
     import numpy as np
     import soundfile
+    import torch
     from accelerate import Accelerator
     from transformers import HubertConfig
 
@@ -141,6 +142,7 @@ def ours(variant: str) -> Callable[[], None]:
     cache = StateCache(folder / "cache", backbone, layout) if "cached" in variant and layout else None
     if cache:
         list(cache.fill(rows))
+        torch.set_num_threads(1 if cache.layout.kind == "pooled" else THREADS)  # as a trial does
     trainer = Trainer(model, Feed(backbone, cache), methods.parse(recipe.method), recipe.train, 0, Accelerator())
     return lambda: trainer._update([rows], 0.5) and None
 

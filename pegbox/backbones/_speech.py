@@ -8,7 +8,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from pegbox.backbones._family import Entry, Front, Memory, Part, State, Undo, Where
+from pegbox.backbones._family import Entry, Family, Front, Memory, Part, State, Undo, Where
 
 ROLES: Final[Mapping[str, Where]] = MappingProxyType(
     {
@@ -142,3 +142,29 @@ def _features(core: Any, wave: Tensor, lengths: Tensor, frames: Tensor) -> Tenso
         features = core.feature_extractor(wave[rows, :length]).transpose(1, 2)
         out = out.index_put((rows[:, None], torch.arange(features.shape[1], device=wave.device)), features)
     return out
+
+
+def family_of(name: str, network: str) -> Family:
+    """Returns the table of a network that has this front-end and these blocks."""
+    return Family(
+        name=name,
+        model_types=(name,),
+        network=network,
+        inside="",
+        cores=(network,),
+        blocks="encoder.layers",
+        roles=ROLES,
+        stem_roles=stem_roles,
+        front=Normalise,
+        enter=enter,
+        carry=no_carry,
+        step=step,
+        norm=norm,
+        frames=frames_of,
+        hop=hop,
+        shortest=receptive_field,
+        longest=unlimited,
+        ready=ready,
+        unused=("masked_spec_embed",),
+        padding=PADDING,
+    )

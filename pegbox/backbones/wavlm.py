@@ -5,6 +5,7 @@ nothing, silently. This one computes the same numbers by calling the modules, wi
 hands the position bias along once a layer stack instead of once a clip.
 """
 
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -81,25 +82,6 @@ def step(block: nn.Module, state: State) -> State:
     return State(x, state.mask, bias)
 
 
-family: Final = Family(
-    name="wavlm",
-    model_types=("wavlm",),
-    network="WavLMModel",
-    inside="",
-    cores=("WavLMModel",),
-    blocks="encoder.layers",
-    roles=_speech.ROLES,
-    stem_roles=_speech.stem_roles,
-    front=_speech.Normalise,
-    enter=enter,
-    carry=carry,
-    step=step,
-    norm=_speech.norm,
-    frames=_speech.frames_of,
-    hop=_speech.hop,
-    shortest=_speech.receptive_field,
-    longest=_speech.unlimited,
-    ready=ready,
-    unused=("masked_spec_embed",),
-    padding=_speech.PADDING,
+family: Final[Family] = replace(
+    _speech.family_of("wavlm", "WavLMModel"), enter=enter, carry=carry, step=step, ready=ready
 )

@@ -81,6 +81,7 @@ class Trainer:
     ) -> None:
         self.model, self.feed, self.settings, self.seed = model, feed, train, seed
         self.accelerator = accelerator
+        model.train()
         self.optimizer = optim.make_optimizer(model, methods, train)
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}
