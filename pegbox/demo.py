@@ -71,14 +71,14 @@ def jobs(shared: Path, full: bool) -> list[Job]:
         "task": 'classify(label="event")',
         "corpus": f'esc10(root="{shared}/data/real/esc10")',
         "folds": [1, 2, 3, 4, 5],
-        "train": {"epochs": 10},
+        "train": {"epochs": 6},
     }
     speech = {
         "backbone": digits["backbone"],
         "task": 'ctc(select="cer")',
         "corpus": f'manifest(path="{shared}/data/real/manifest.csv", filter={{"corpus": "librispeech_asr"}})',
         "seeds": [0, 1, 2],
-        "train": {"epochs": 20, "validate_epochs": 2},
+        "train": {"epochs": 15, "validate_epochs": 3},
     }
     return [
         *listed,
