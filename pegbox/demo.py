@@ -114,7 +114,6 @@ def _run(job: Job, folder: Path) -> dict[str, Any]:
 
 def _row(job: Job, result: dict[str, Any]) -> list[str]:
     test, spread, sizes = result["mean"]["test"], result["deviation"]["test"], result["parameters"]
-    minutes = sum(value for name, value in result["seconds"].items() if name != "load") / 60 / len(result["trials"])
     shown = [name for name in test if name != "macro_f1"]
     return [
         job.name,
@@ -122,7 +121,6 @@ def _row(job: Job, result: dict[str, Any]) -> list[str]:
         f"{sizes['delta']:,} ({sizes['share']:.2%})",
         ", ".join(f"{name} {test[name]:.4f} ± {spread[name]:.4f}" for name in shown),
         str(len(result["trials"])),
-        f"{minutes:.1f}",
         f"{result['artefact_bytes'] / 1e6:.2f}",
     ]
 
@@ -136,7 +134,7 @@ def _draw(listed: Sequence[Job], results: Sequence[dict[str, Any]], out: Path) -
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    head = ["task", "method", "trained in the backbone", "test", "trials", "minutes a trial", "artefact MB"]
+    head = ["task", "method", "trained in the backbone", "test", "trials", "artefact MB"]
     lines = [head, ["---"] * len(head), *rows]
     return ["| " + " | ".join(line) + " |" for line in lines]
 
