@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import RATE, save_hubert, save_tones
+from _made import RATE, save_hubert, save_tones
 from safetensors import safe_open
 
 import pegbox

@@ -272,7 +272,7 @@ def test_bf16_holds_the_frozen_blocks_in_half_and_the_delta_in_full(hubert: Path
 
 
 def test_another_backbone_is_refused_by_its_digest(hubert: Path, tones: Path, tmp_path: Path) -> None:
-    from conftest import save_hubert
+    from _made import save_hubert
 
     pegbox.train(recipe_of(hubert, tones), tmp_path / "run")
     other = save_hubert(tmp_path / "other", seed=1)
