@@ -1,4 +1,4 @@
-"""A tiny random checkpoint and a corpus of tones, for everything that trains; a cache folder of its own for each test."""
+"""A tiny random checkpoint and a corpus of tones, for everything that trains; each test has its own cache."""
 
 from pathlib import Path
 
