@@ -24,6 +24,7 @@ from pegbox.rows import seconds
 from pegbox.run import load_trials
 from pegbox.surgery import read_tensors, save_tensors
 from pegbox.tasks.classify import Classify
+from pegbox.tasks.ctc import Ctc
 from pegbox.training import checkpoint, logs, optim
 from pegbox.training.feed import Feed, in_order, shuffled
 from pegbox.training.loop import Step, Stopped, Trainer, Validated, better, default_device
@@ -264,6 +265,10 @@ def test_bf16_holds_the_frozen_blocks_in_half_and_the_delta_in_full(hubert: Path
     trainer, _ = trainer_of(recipe)
     assert {t.dtype for t in trainer.model.trained().values()} == {torch.float32}
     assert trainer.model.backbone.blocks[0].get_submodule("feed_forward.output_dense").weight.dtype == torch.bfloat16
+    model = trainer.model
+    framewise = assemble(replace(recipe, method="weighted_sum"), backbones.load(str(hubert), "bf16"), Ctc(), ("", "a"))
+    states = {0: torch.ones(1, 2, 16, dtype=torch.bfloat16), 1: torch.ones(1, 2, 16), 2: torch.ones(1, 2, 16)}
+    assert framewise._mixed(states).dtype == torch.float32 and model.head(torch.ones(1, 16)).dtype == torch.float32
     half, whole = (
         pegbox.train(recipe_of(hubert, tones, method, train={"precision": "bf16"}), tmp_path / method)
         for method in ("lora(rank=2)", "full")

@@ -112,9 +112,9 @@ class Tuned(nn.Module):
         if self.layers is None:
             return states[0].float()
         weights = self.layers.softmax(0)
-        total = weights[0] * states[0]
+        total = weights[0] * states[0].float()  # a number of no dimension would not lift bf16
         for index in range(1, len(weights)):
-            total = total + weights[index] * states[index]
+            total = total + weights[index] * states[index].float()
         return total
 
 
