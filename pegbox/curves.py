@@ -40,11 +40,12 @@ def compare(results: Mapping[str, Mapping[str, Any]], title: str, out: Path) -> 
     """Draws each method's mean test score, with deviation, over the numbers it trains in the backbone."""
     figure = _figure(6.4, 4)
     axes = figure.subplots()
-    for name, result in results.items():
+    for index, (name, result) in enumerate(results.items()):
         metric, trained = result["metric"], max(result["parameters"]["delta"], 1)
         mean, spread = result["mean"]["test"][metric], result["deviation"]["test"][metric]
-        axes.errorbar(trained, mean, yerr=spread, marker="o", capsize=3)
-        axes.annotate(name, (trained, mean), textcoords="offset points", xytext=(7, 5))
+        drawn = axes.errorbar(trained, mean, yerr=spread, marker="o", capsize=3)
+        place = (7, 6 if index % 2 else -14)  # neighbours in size on either side of their points
+        axes.annotate(name, (trained, mean), place, textcoords="offset points", color=drawn[0].get_color())
     axes.set(xscale="log", xlabel="numbers trained in the backbone (none at the left edge)", title=title)
     axes.set_ylabel(f"test {next(iter(results.values()))['metric']}")
     axes.margins(x=0.16)
