@@ -15,7 +15,7 @@ from accelerate import Accelerator
 
 from pegbox import backbones, methods, tasks
 from pegbox.backbones import Backbone
-from pegbox.errors import PegboxError
+from pegbox.errors import PegboxError, RecipeError
 from pegbox.recipe import Recipe, dumps
 from pegbox.surgery import save_tensors
 from pegbox.tasks import Prediction
@@ -80,6 +80,8 @@ class Session:
         self.recipe = recipe
         self.task = tasks.build(recipe.task)
         self.accelerator = Accelerator()
+        if self.accelerator.num_processes > 1:  # each would train a model of its own, silently
+            raise RecipeError("one run over several processes is not supported yet; start it without a launcher")
         self.backbone: Backbone = backbones.load(recipe.backbone, frozen_precision(recipe))
         self.backbone.to(self.accelerator.device)
         self._seconds = time.perf_counter() - started
