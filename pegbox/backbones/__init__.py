@@ -7,8 +7,21 @@ from pegbox import registry
 from pegbox.backbones._family import Family, Front, State
 from pegbox.backbones._fold import Backbone, find_sites, locate
 from pegbox.backbones._load import from_config, load, outline
+from pegbox.backbones._speech import padding_mask
 
-__all__ = ["Backbone", "Family", "Front", "State", "families", "find_sites", "from_config", "load", "locate", "outline"]
+__all__ = [
+    "Backbone",
+    "Family",
+    "Front",
+    "State",
+    "families",
+    "find_sites",
+    "from_config",
+    "load",
+    "locate",
+    "outline",
+    "padding_mask",
+]
 
 
 @cache

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from pegbox.backbones import Backbone
+from pegbox.backbones import Backbone, padding_mask
 from pegbox.delta import Delta
 from pegbox.errors import RecipeError, WeightsError
 from pegbox.rows import Row
@@ -103,7 +103,7 @@ class Tuned(nn.Module):
         else:
             known = dict(zip(batch.depths, batch.x.unbind(1), strict=True))
             start = batch.depths[-1]
-            state = self.backbone.resume(known[start], _mask(batch.frames, known[start]))
+            state = self.backbone.resume(known[start], padding_mask(batch.frames, known[start]))
         if max(self.reads) > start or not known:
             known |= dict(enumerate(self.backbone.fold(state, start), start))
         return {depth: known[depth] for depth in self.reads}, state.mask
@@ -123,9 +123,3 @@ def mean_over_time(x: Tensor, mask: Tensor | None) -> Tensor:  # (batch, time, w
     if mask is None:
         return x.float().mean(1)
     return x.float().masked_fill(~mask[..., None], 0.0).sum(1) / mask.sum(1, keepdim=True)
-
-
-def _mask(frames: Tensor, x: Tensor) -> Tensor | None:  # (batch,), (batch, time, width) → (batch, time)
-    if int(frames.min()) == x.shape[1]:
-        return None
-    return torch.arange(x.shape[1], device=x.device) < frames.to(x.device)[:, None]
