@@ -8,12 +8,14 @@ from collections.abc import Callable
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMaskInterface
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, AttentionInterface
 
 from pegbox.errors import RecipeError
+from pegbox.sites import Reframing
 
 NAME: Final = "pegbox_memory"
 _edits: Final[WeakKeyDictionary[nn.Module, list[nn.Module]]] = WeakKeyDictionary()
@@ -57,6 +59,29 @@ def attend(
     return out.transpose(1, 2)
 
 
+def real_frames(mask: Tensor | None) -> Tensor | None:  # (batch, time) or (batch, 1, 1 or time, time) → (batch, time)
+    """Returns which frames are real, from any mask that a block is given: bool, ones and zeros, or added scores."""
+    if mask is None:
+        return None
+    flat = mask if mask.ndim == 2 else mask[:, 0, -1]
+    return flat > -1 if flat.dtype.is_floating_point and mask.ndim == 4 else flat.bool()
+
+
+def reframed(name: str, value: Any, module: Reframing) -> Any:
+    """Returns a block's argument for a module's inner frames: new ones are open in masks, zero in position biases."""
+    if name == "position_bias":
+        if not isinstance(value, Tensor):
+            raise RecipeError(
+                "other frames inside WavLM's blocks need Pegbox's own fold, which knows the position bias"
+            )
+        return module.along(module.along(value, -1, 0.0), -2, 0.0)
+    if not name.endswith("attention_mask") or not isinstance(value, Tensor):
+        return value
+    new = 0.0 if value.dtype.is_floating_point and value.ndim == 4 else 1.0
+    wider = module.along(value, -1, new)
+    return module.along(wider, -2, new) if value.ndim == 4 and value.shape[-2] > 1 else wider
+
+
 def _interface(
     module: nn.Module,
     query: Tensor,
@@ -72,7 +97,15 @@ def _interface(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **ignored
         )
         return out, None
-    return attend(module, query, key, value, attention_mask, scaling, dropout).contiguous(), None
+    mask = _biased(ignored.get("position_bias"), attention_mask)
+    return attend(module, query, key, value, mask, scaling, dropout).contiguous(), None
+
+
+def _biased(bias: Tensor | None, mask: Tensor | None) -> Tensor | None:  # both broadcast to (batch, heads, time, time)
+    """Returns what is added to the scores of networks that also hand over a bias by position."""
+    if bias is None or mask is None:
+        return mask if bias is None else bias
+    return bias.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else bias + mask
 
 
 AttentionInterface.register(NAME, _interface)

@@ -6,6 +6,7 @@ trains the backbone's own tensors, in place.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any, Final, Protocol, runtime_checkable
 from weakref import WeakSet
 
@@ -14,8 +15,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from pegbox import attention
+from pegbox.attention import real_frames
 from pegbox.errors import RecipeError, WeightsError
-from pegbox.sites import Edit, Site
+from pegbox.sites import Edit, Mixing, Reframing, Side, Site
 
 Undo = Callable[[], None]
 _carrying: Final[WeakSet[nn.Module]] = WeakSet()
@@ -71,10 +73,16 @@ class Delta(nn.Module):
     @property
     def lowest(self) -> int | None:
         """The lowest edited block; -1 when the stem is edited or everything is free, None without edits."""
-        plan = [edit for term in self.terms for edit in term.edits]
+        plan = [edit for term in self.terms for edit in term.edits if edit.verb != "beside"]
         return min(
             (-1 if edit.site is None or edit.site.block is None else edit.site.block for edit in plan), default=None
         )
+
+    @property
+    def side(self) -> Side | None:
+        """The module between the network and the head, if a method plans one."""
+        found = [edit.module for term in self.terms for edit in term.edits if isinstance(edit.module, Side)]
+        return found[0] if found else None
 
     def detach(self) -> None:
         """Takes every edit off; each tensor of the network is bit for bit what it was."""
@@ -91,7 +99,9 @@ class Delta(nn.Module):
         """
         for edit, _ in self._attached:
             _check_mergeable(edit)
-        for edit, undo in self._attached:
+        inside = [pair for pair in self._attached if pair[0].verb != "around"]
+        around = [pair for pair in self._attached if pair[0].verb == "around"]
+        for edit, undo in [*inside, *reversed(around)]:  # in the order in which they act
             _merge(edit, undo)
         self._attached.clear()
         self._leave()
@@ -127,27 +137,38 @@ class Delta(nn.Module):
         of tensors go before those, so that a merge finds plain tensors.
         """
         plan = [(term.name, edit) for term in self.terms for edit in term.edits]
+        if sum(edit.verb == "beside" for _, edit in plan) > 1:
+            raise RecipeError("two methods of a union want to stand between the network and the head; choose one")
         for name, edit in plan:
             self._take(name, edit)
         inside = [edit for _, edit in plan if edit.verb != "around"]
         return inside + [edit for _, edit in reversed(plan) if edit.verb == "around"]
 
     def _take(self, name: str, edit: Edit) -> None:
-        if edit.site is None or edit.module is None:
+        if edit.module is None:
             return
-        key = ":".join(filter(None, (name, edit.site.name, edit.tensor))).replace(".", "/")
+        place = "beside" if edit.site is None else edit.site.name
+        key = ":".join(filter(None, (name, place, edit.tensor))).replace(".", "/")
         if key in self.edits:
-            raise RecipeError(f"{name} plans two edits at the site '{edit.site.name}'; one method edits a site once")
-        home = next(edit.site.entry.parameters(), None)
+            raise RecipeError(f"{name} plans two edits at the site '{place}'; one method edits a site once")
+        home = None if edit.site is None else next(edit.site.entry.parameters(), None)
         self.edits[key] = edit.module if home is None else edit.module.to(home.device)
 
     def _attach(self, core: nn.Module, edit: Edit, unused: tuple[str, ...]) -> Undo:
+        if edit.verb == "beside":  # nothing hangs on the network: whoever owns the head calls it
+            return lambda: None
         if edit.site is None or edit.module is None:
             return self._free(core, unused)
-        return _on(edit.site.owner, edit.tensor, edit.module) if edit.verb == "on" else _around(edit.site, edit.module)
+        if edit.verb == "on":
+            return _on(edit.site.owner, edit.tensor, edit.module)
+        if isinstance(edit.module, Reframing):
+            return _reframe(edit.site, edit.module)
+        undo = _around(edit.site, edit.module)
+        return _both(undo, _tell(edit.site, edit.module)) if isinstance(edit.module, Mixing) else undo
 
     def _free(self, core: nn.Module, unused: tuple[str, ...]) -> Undo:
-        own = {name: tensor for name, tensor in core.named_parameters() if name not in unused}
+        every = dict(core.named_parameters())
+        own = {name: every[name] for name in every if not any(fnmatchcase(name, pattern) for pattern in unused)}
         originals = {name: tensor.detach().to("cpu", copy=True) for name, tensor in own.items() if not tensor.is_meta}
         for name, tensor in own.items():
             self.freed[name.replace(".", "/")] = tensor.requires_grad_(True)
@@ -207,21 +228,63 @@ def _across(entry: nn.Module, leave: nn.Module, module: nn.Module) -> Undo:
         return _edited(module, waiting.pop(), output)
 
     first = entry.register_forward_pre_hook(enter, with_kwargs=True)
-    second = leave.register_forward_hook(hook, prepend=True)
+    return _both(first.remove, leave.register_forward_hook(hook, prepend=True).remove)
 
+
+def _tell(site: Site, module: Mixing) -> Undo:
+    """Tells a module which frames are real, from the mask that its block is given."""
+
+    def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        module.real = real_frames(kwargs.get("attention_mask", args[1] if len(args) > 1 else None))
+
+    if site.home is None or site.block is None:
+        raise RecipeError(
+            f"{type(module).__name__} looks across frames and must stand inside a block, not at '{site.name}'"
+        )
+    first = site.place == "input"  # told before it acts; elsewhere behind whatever changes the block's frames
+    return site.home.register_forward_pre_hook(hook, prepend=first, with_kwargs=True).remove
+
+
+def _reframe(site: Site, module: Reframing) -> Undo:
+    """Gives a block other frames than those outside it; its masks and position bias go with them, and come back."""
+    outside: list[Any] = []
+
+    def enter(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        x = _first(args, kwargs)
+        module.real = real_frames(kwargs.get("attention_mask"))
+        outside[:] = [x.shape[1], kwargs.get("position_bias")]
+        inner = module.enter(x).to(x.dtype)
+        kwargs = {name: attention.reframed(name, value, module) for name, value in kwargs.items()}
+        return ((inner, *args[1:]), kwargs) if args else (args, {**kwargs, next(iter(kwargs)): inner})
+
+    def leave(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        time, bias = outside
+        if isinstance(output, tuple):
+            return (module.leave(output[0], time), *(bias for _ in output[1:]))
+        return module.leave(output, time)
+
+    first = site.entry.register_forward_pre_hook(enter, prepend=True, with_kwargs=True)
+    return _both(first.remove, site.entry.register_forward_hook(leave).remove)
+
+
+def _both(first: Undo, second: Undo) -> Undo:
     def undo() -> None:
-        first.remove()
-        second.remove()
+        first()
+        second()
 
     return undo
 
 
 def _on(owner: Any, tensor: str, module: nn.Module) -> Undo:
+    order = list(owner._parameters)
     parametrize.register_parametrization(owner, tensor, module, unsafe=True)
 
     def undo() -> None:
         if parametrize.is_parametrized(owner, tensor):
             parametrize.remove_parametrizations(owner, tensor, leave_parametrized=False)
+            for name in order:  # an optimiser's state is loaded by position
+                if name in owner._parameters:
+                    owner._parameters[name] = owner._parameters.pop(name)
 
     return undo
 
@@ -241,7 +304,7 @@ def _mergeable(module: object) -> Mergeable | None:
 
 
 def _check_mergeable(edit: Edit) -> None:
-    if edit.verb != "around" or (edit.site is not None and edit.site.owner and _mergeable(edit.module)):
+    if edit.verb in ("on", "free") or (edit.site is not None and edit.site.owner and _mergeable(edit.module)):
         return
     place = edit.site.name if edit.site else "the network"
     raise RecipeError(

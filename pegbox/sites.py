@@ -10,10 +10,11 @@ x and y are both what goes in; at `memory` both are the pair (key, value), each 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from pegbox.errors import RecipeError, nearest
 
@@ -34,6 +35,7 @@ class Site:
     owner: nn.Module | None
     input_width: int
     output_width: int
+    home: nn.Module | None = None  # the block that it belongs to, or the core for a site of the stem
 
     @property
     def name(self) -> str:
@@ -50,6 +52,7 @@ class Sites:
     depth: int
     table: tuple[Site, ...]
     chosen: tuple[int, ...]
+    norms_first: bool = False  # whether norm2 stands before the FFN (pre-norm) or behind its residual
 
     def __call__(self, *roles: str) -> Iterator[Site]:
         """Yields the sites of these roles; `conv` means every convolution of the stem."""
@@ -62,7 +65,7 @@ class Sites:
 
     def within(self, blocks: str) -> "Sites":
         """Returns the same sites limited to a range of blocks such as `6:`, `:4`, `-2:`, `3` or `0,2,5:8`."""
-        return Sites(self.family, self.width, self.depth, self.table, select_blocks(blocks, self.depth))
+        return replace(self, chosen=select_blocks(blocks, self.depth))
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -101,11 +104,88 @@ def select_blocks(text: str, depth: int) -> tuple[int, ...]:
     return tuple(sorted(chosen))
 
 
+class Mixing(nn.Module):
+    """A trained module that looks across frames. Before each pass of its block it is told which frames are real."""
+
+    real: Tensor | None = None  # (batch, time), None where all are
+
+    def only_real(self, x: Tensor) -> Tensor:  # (batch, time, width)
+        """Returns x with zeros on padded frames, as a clip alone would see beyond its end."""
+        return x if self.real is None else x * self.real[..., None].to(x.dtype)
+
+
+class Reframing(Mixing):
+    """Other frames inside a block than outside: `enter` makes them, `leave` goes back, `along` does it to its masks."""
+
+    def enter(self, x: Tensor) -> Tensor:  # (batch, time, width) → (batch, inner time, width)
+        """Returns the frames that the block is given."""
+        raise NotImplementedError
+
+    def leave(self, y: Tensor, time: int) -> Tensor:  # (batch, inner time, width) → (batch, time, width)
+        """Returns as many frames as there were outside."""
+        raise NotImplementedError
+
+    def along(self, values: Tensor, dim: int, new: float) -> Tensor:
+        """Returns a mask or position bias for the inner frames along `dim`; a place that is new holds `new`."""
+        raise NotImplementedError
+
+
+class Prompts(Reframing):
+    """Frames put before those of a block and taken off behind it; `behind` is given what the block made of them."""
+
+    def forward(self, x: Tensor) -> Tensor:  # (batch, time, width) → (batch, prompts, width)
+        """Returns the frames to put before x."""
+        raise NotImplementedError
+
+    def behind(self, prompts: Tensor) -> None:  # (batch, prompts, width)
+        """Takes what came out at the prompts' places."""
+
+    def enter(self, x: Tensor) -> Tensor:  # (batch, time, width) → (batch, prompts + time, width)
+        """Returns x behind the prompts."""
+        prompts: Tensor = self(x)
+        self.length = prompts.shape[1]
+        return torch.cat([prompts.to(x.dtype), x], 1)
+
+    def leave(self, y: Tensor, time: int) -> Tensor:  # (batch, prompts + time, width) → (batch, time, width)
+        """Returns y without the prompts."""
+        self.behind(y[:, : self.length])
+        return y[:, self.length :]
+
+    def along(self, values: Tensor, dim: int, new: float) -> Tensor:
+        """Returns the values behind `new` ones for the prompts."""
+        shape = list(values.shape)
+        shape[dim] = self.length
+        return torch.cat([values.new_full(shape, new), values], dim)
+
+
+class Side(nn.Module):
+    """A trained module between the network and the head: takes all hidden states, gives those that the head reads.
+
+    `width` is that of each state it gives, `count` how many there are.
+    """
+
+    def __init__(self, width: int, count: int) -> None:
+        super().__init__()
+        self.width, self.count = width, count
+
+    def forward(
+        self, states: list[Tensor], mask: Tensor | None
+    ) -> list[Tensor]:  # depth + 1 times (batch, time, width), (batch, time)
+        """Returns `count` states, each (batch, time, `width`)."""
+        raise NotImplementedError
+
+
+def beside_ffn(sites: Sites) -> Iterator[Site]:
+    """Yields a site a block from the residual stream that enters the FFN, before any norm, to the FFN's output."""
+    for norm, ffn in zip(sites("norm2"), sites("ffn"), strict=True):
+        yield replace(ffn, entry=norm.entry) if sites.norms_first else ffn
+
+
 @dataclass(frozen=True)
 class Edit:
     """One change that a method plans: what to do (`verb`), where, and with which trained module."""
 
-    verb: Literal["around", "on", "free"]
+    verb: Literal["around", "on", "free", "before", "beside"]
     site: Site | None
     module: nn.Module | None
     tensor: str = ""
@@ -121,6 +201,18 @@ def on(site: Site, tensor: str, module: nn.Module) -> Edit:
     if site.owner is None or getattr(site.owner, tensor, None) is None:
         raise RecipeError(f"the site '{site.name}' owns no {tensor}")
     return Edit("on", site, module, tensor)
+
+
+def before(site: Site, module: Reframing) -> Edit:
+    """Plans other frames for a block, made at its `enter` and taken back behind it: prompts, or fewer frames."""
+    if site.role != "enter":
+        raise RecipeError(f"a block's frames are changed at its 'enter', not at '{site.name}'")
+    return Edit("before", site, module)
+
+
+def beside(module: Side) -> Edit:
+    """Plans a module between the network and the head; alone, it needs no backward pass through the network."""
+    return Edit("beside", None, module)
 
 
 def free() -> Edit:

@@ -9,24 +9,35 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pegbox import backbones, methods
-from pegbox.delta import Delta
-from pegbox.errors import PegboxError, WeightsError
+from pegbox.delta import Delta, Term
+from pegbox.errors import PegboxError, RecipeError, WeightsError
 
 
 def attach(model: nn.Module, method: str) -> Delta:
     """Attaches a method such as `"lora(rank=8) + bitfit"` to a network and freezes the rest of that network.
 
-    `model` is a `pegbox.load_backbone` or any `transformers` model with a wav2vec 2.0, HuBERT, WavLM, Whisper or
-    AST encoder inside, including its ForCTC and ForSequenceClassification classes; a head beside the encoder stays
-    as trainable as it was. Returns the `Delta`: give `delta.parameters()` and the head's to your optimiser, and
-    call `delta.detach()` to get the model back bit for bit, or `delta.merge()` to keep the effect in its weights.
+    `model` is a `pegbox.load_backbone` or any `transformers` model with a network of a known family inside, including
+    its ForCTC and ForSequenceClassification classes; a head beside the encoder stays as trainable as it was. Returns
+    the `Delta`: give `delta.parameters()` and the head's to your optimiser, and call `delta.detach()` to get the model
+    back bit for bit, or `delta.merge()` to keep the effect in its weights.
     """
     chosen = methods.parse(method)
     if isinstance(model, backbones.Backbone):
-        return Delta(model.core, methods.plan(chosen, model.sites()), model.family.unused)
+        terms = _inside(methods.plan(chosen, model.sites()))
+        return Delta(model.core, terms, model.family.unused)
     family, core = backbones.locate(model, backbones.families())
-    terms = methods.plan(chosen, backbones.find_sites(family, core, None))
+    terms = _inside(methods.plan(chosen, backbones.find_sites(family, core, None)))
     return Delta(core, terms, family.unused, ready=family.ready)
+
+
+def _inside(terms: tuple[Term, ...]) -> tuple[Term, ...]:
+    for term in terms:
+        if any(edit.verb == "beside" for edit in term.edits):
+            raise RecipeError(
+                f"{term.name} stands between the network and a head, and here is no head of Pegbox's: it would never "
+                "train; use it in a recipe, with pegbox.train"
+            )
+    return terms
 
 
 def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], about: Mapping[str, object]) -> None:

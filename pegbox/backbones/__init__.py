@@ -1,18 +1,22 @@
-"""Backbones: one file a family, each a table over a network of `transformers`."""
+"""Backbones: one file a family, each a table over a network, mostly one of `transformers`."""
 
 from functools import cache
 from importlib import import_module
 
 from pegbox import registry
-from pegbox.backbones._family import Family, Front, State
+from pegbox.backbones._family import Entry, Family, Front, Memory, Part, Span, State
 from pegbox.backbones._fold import Backbone, find_sites, locate
-from pegbox.backbones._load import from_config, load, outline
+from pegbox.backbones._load import from_config, load, outline, shipped
 from pegbox.backbones._speech import padding_mask
 
 __all__ = [
     "Backbone",
+    "Entry",
     "Family",
     "Front",
+    "Memory",
+    "Part",
+    "Span",
     "State",
     "families",
     "find_sites",
@@ -21,6 +25,7 @@ __all__ = [
     "locate",
     "outline",
     "padding_mask",
+    "shipped",
 ]
 
 

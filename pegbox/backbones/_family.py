@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any, Final, Literal
 
 import torch
@@ -67,39 +68,54 @@ class Front:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+def _nothing(core: nn.Module, time: int) -> None:
+    """Nothing travels beside the hidden frames."""
+
+
+def always_real(core: nn.Module) -> Undo:
+    """Every site of this family is real as the library has it; nothing to do and nothing to undo."""
+    return lambda: None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Family:
     """One kind of network. Functions take the core network first; lengths are in samples on the CPU."""
 
     name: str
-    model_types: tuple[str, ...]
-    network: str  # class of transformers that loads the checkpoint
-    inside: str  # path from that class to the core, '' for itself
+    model_types: tuple[str, ...] = ()  # those of the checkpoints' configurations, for networks of transformers
+    network: str = ""  # class of transformers that loads the checkpoint
+    inside: str = ""  # path from that class to the core, '' for itself
+    read: Callable[[str], tuple[nn.Module, Front] | None] | None = None  # other networks: source → core, or not mine
     cores: tuple[str, ...]  # class names by which a core is recognised inside a caller's model
     blocks: str  # path to the list of blocks
     roles: Mapping[str, Where]  # block sites: role → path inside a block
     stem_roles: Callable[[nn.Module], Mapping[str, Where]]  # stem sites: role → path inside the core
     front: Callable[[Front, Any], nn.Module]  # makes the module from wave to what the core eats
     enter: Callable[[nn.Module, Tensor, Tensor], State]  # core, (batch, samples or …), lengths → first state
-    carry: Callable[[nn.Module, int], Tensor | None]  # what State.carry is at `time` frames
+    carry: Callable[[nn.Module, int], Tensor | None] = _nothing  # what State.carry is at `time` frames
     step: Callable[[nn.Module, State], State]  # a block, state → state
     norm: Callable[[nn.Module, Tensor], Tensor]  # after the last block
     frames: Callable[[Any, int], int]  # config, samples → frames
     hop: Callable[[Any], int | None]  # samples a frame; None where frames are no time axis
     shortest: Callable[[Any], int]  # samples a clip must have
-    longest: Callable[[Any], int | None]  # samples a clip may have
-    ready: Callable[[nn.Module], Undo]  # makes every site real on the core; returns how to undo it
-    unused: tuple[str, ...] = ()  # tensors that full tuning leaves alone
+    longest: Callable[[Any], int | None]  # samples a clip may have; None without a limit
+    norms_first: Callable[[Any], bool]  # whether a block's norms stand before its parts
+    ready: Callable[[nn.Module], Undo] = always_real  # makes every site real on the core; returns how to undo it
+    unused: tuple[str, ...] = ()  # tensors that full tuning leaves alone: names, or patterns such as 'adapter.*'
     fixed: tuple[str, ...] = ()  # those of them that the fold reads all the same: a table of sines
     front_is_wave: bool = True  # whether the core itself is given the waveform
     padding: str = ""  # the rule, in words
 
     @property
     def unread(self) -> tuple[str, ...]:
-        """The tensors that take no part in the fold."""
+        """The tensors that take no part in the fold, as names or patterns."""
         return tuple(name for name in self.unused if name not in self.fixed)
 
+    def reads(self, name: str) -> bool:
+        """Returns whether a tensor takes part in the fold."""
+        return not among(name, self.unread)
 
-def always_real(core: nn.Module) -> Undo:
-    """Every site of this family is real as the library has it; nothing to do and nothing to undo."""
-    return lambda: None
+
+def among(name: str, patterns: tuple[str, ...]) -> bool:
+    """Returns whether a tensor's name is one of these, or fits one of them."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from pegbox.backbones._family import DTYPES, Entry, Family, Front, Memory, Part, Precision, Span, State, Where
+from pegbox.backbones._family import DTYPES, Entry, Family, Front, Memory, Part, Precision, Span, State, Where, among
 from pegbox.errors import CorpusError, RecipeError
 from pegbox.sites import Site, Sites
 
@@ -120,14 +120,14 @@ def find_sites(family: Family, core: nn.Module, front: nn.Module | None) -> Site
     for index, block in enumerate(blocks.children()):
         table += [_site(block, where, role, index, width) for role, where in family.roles.items()]
     depth = len(list(blocks.children()))
-    return Sites(family.name, width, depth, tuple(table), tuple(range(depth)))
+    return Sites(family.name, width, depth, tuple(table), tuple(range(depth)), family.norms_first(config))
 
 
 def digest(core: nn.Module, front: Front, unread: tuple[str, ...] = ()) -> str:
     """Returns the identity of weights and input settings, independent of the stored precision."""
     hasher = blake2b(digest_size=16)
     for name, tensor in sorted(core.state_dict().items()):
-        if name in unread:  # drawn anew at each load where a checkpoint lacks it
+        if among(name, unread):  # drawn anew at each load where a checkpoint lacks it
             continue
         hasher.update(f"{name}{tuple(tensor.shape)}".encode())
         hasher.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().data)
@@ -150,7 +150,7 @@ def _site(root: nn.Module, where: Where, role: str, block: int | None, width: in
         case str(path):
             first = last = root.get_submodule(path)
             owner = first if isinstance(getattr(first, "weight", None), Tensor) else None
-    return Site(role, block, first, last, place, owner, *_widths(owner, width))
+    return Site(role, block, first, last, place, owner, *_widths(owner, width), root)
 
 
 def _widths(owner: nn.Module | None, width: int) -> tuple[int, int]:

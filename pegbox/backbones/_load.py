@@ -1,4 +1,4 @@
-"""Making backbones: from a hub id or a folder, without weights on the meta device, or at random."""
+"""Making backbones: from a hub id, a folder or a family's own reader; without weights on the meta device; at random."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import transformers
 from safetensors import SafetensorError
+from torch import nn
 from transformers.utils import logging as hf_logging
 
 from pegbox.backbones._family import Family, Front, Precision
@@ -15,12 +16,21 @@ from pegbox.backbones._fold import Backbone
 from pegbox.errors import WeightsError, nearest
 
 
+def shipped() -> dict[str, Path]:
+    """Returns name → folder of the checkpoints that come with Pegbox, as `transformers` reads them."""
+    return {path.parent.name: path.parent for path in sorted(Path(__file__).parent.glob("*/config.json"))}
+
+
 def load(source: str, precision: Precision = "fp32") -> Backbone:
-    """Loads a hub id or a local folder; the family is found from its configuration.
+    """Loads a hub id, a local folder, or the name of a shipped checkpoint; the family is found from its configuration.
 
     Raises:
         WeightsError: when there is no such checkpoint, or it lacks tensors of the network.
     """
+    found = _own(source)
+    if found is not None:
+        core, front, family = found
+        return Backbone(family, core, front, source, precision)
     with _quiet():
         config, front, family = _read(source)
         model, report = _from_pretrained(source, config, family)
@@ -28,7 +38,7 @@ def load(source: str, precision: Precision = "fp32") -> Backbone:
     missing = [
         name.removeprefix(inside)
         for name in (*report["missing_keys"], *(str(key) for key in report["mismatched_keys"]))
-        if name.startswith(inside) and name.removeprefix(inside) not in family.unread
+        if name.startswith(inside) and family.reads(name.removeprefix(inside))
     ]
     if missing:
         raise WeightsError(
@@ -39,6 +49,11 @@ def load(source: str, precision: Precision = "fp32") -> Backbone:
 
 def outline(source: str) -> Backbone:
     """Returns the backbone without weights, on the meta device: shapes, sites and counts only."""
+    found = _own(source)
+    if found is not None:
+        core, front, family = found
+        with torch.device("meta"):
+            return Backbone(family, core.to("meta"), front, source, "fp32")
     with _quiet():
         config, front, family = _read(source)
     return from_config(config, front, source, device="meta", family=family)
@@ -63,7 +78,11 @@ def _from_pretrained(source: str, config: Any, family: Family) -> tuple[Any, dic
     network = getattr(transformers, family.network)
     try:
         model, report = network.from_pretrained(
-            source, config=config, dtype=torch.float32, attn_implementation=_kernel(network), output_loading_info=True
+            _place(source),
+            config=config,
+            dtype=torch.float32,
+            attn_implementation=_kernel(network),
+            output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as problem:
         raise WeightsError(f"{source}: the weights cannot be loaded: {_first_line(problem)}") from problem
@@ -84,14 +103,25 @@ def _quiet() -> Iterator[None]:
             hf_logging.enable_progress_bar()
 
 
+def _own(source: str) -> tuple[nn.Module, Front, Family] | None:
+    """Asks the families that read checkpoints of their own, those of installed packages among them."""
+    from pegbox.backbones import families
+
+    for family in families().values():
+        found = family.read(source) if family.read else None
+        if found is not None:
+            return *found, family
+    return None
+
+
 def _read(source: str) -> tuple[Any, Front, Family]:
     from pegbox.backbones import families
 
-    folder = Path(source)
+    folder = Path(_place(source))
     if (folder.exists() or source.startswith((".", "/", "~"))) and not (folder / "config.json").is_file():
         raise WeightsError(f"{source}: no config.json in this folder; a backbone is a hub id or a transformers folder")
     try:
-        config = transformers.AutoConfig.from_pretrained(source)
+        config = transformers.AutoConfig.from_pretrained(_place(source))
     except (OSError, ValueError) as problem:
         raise WeightsError(f"{source}: no backbone can be read here: {_first_line(problem)}") from problem
     known = {kind: family for family in families().values() for kind in family.model_types}
@@ -102,10 +132,15 @@ def _read(source: str) -> tuple[Any, Front, Family]:
 
 def _front(source: str) -> Front:
     try:
-        settings, _ = transformers.FeatureExtractionMixin.get_feature_extractor_dict(source)
+        settings, _ = transformers.FeatureExtractionMixin.get_feature_extractor_dict(_place(source))
     except OSError:
         settings = {}
     return Front(int(settings.get("sampling_rate", 16_000)), settings)
+
+
+def _place(source: str) -> str:
+    """Returns a shipped checkpoint's folder for its name, unless a checkpoint of that name is here."""
+    return source if (Path(source) / "config.json").is_file() else str(shipped().get(source, source))
 
 
 def _first_line(problem: Exception) -> str:

@@ -1,4 +1,4 @@
-"""What wav2vec 2.0, HuBERT and WavLM share: a strided convolution front-end over the waveform, then blocks."""
+"""What wav2vec 2.0 and its kin share: a strided convolution front-end over the waveform, then blocks."""
 
 import math
 from collections.abc import Mapping
@@ -62,17 +62,31 @@ def stem_roles(core: nn.Module) -> dict[str, Where]:
 
 def enter(core: Any, wave: Tensor, lengths: Tensor) -> State:  # (batch, samples), (batch,)
     """Returns the state after the front-end, its projection and the positional convolution."""
-    frames = torch.tensor([frames_of(core.config, n) for n in lengths.tolist()])
-    features = _features(core, wave, lengths, frames)  # (batch, time, conv width)
-    projected = core.feature_projection(features)
-    x = projected[0] if isinstance(projected, tuple) else projected
-    mask = padding_mask(frames, x)
-    if mask is not None:
-        x = x.masked_fill(~mask[..., None], 0.0)
+    x, mask = projected(core, wave, lengths)
     x = x + core.encoder.pos_conv_embed(x)
-    if not core.config.do_stable_layer_norm:
+    if not stable(core.config):
         x = core.encoder.layer_norm(x)
     return State(core.encoder.dropout(x), mask)
+
+
+def projected(core: Any, wave: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:  # (batch, samples), (batch,)
+    """Returns the front-end's frames in the width of the blocks, zero beyond each clip's own, and which are real."""
+    frames = torch.tensor([frames_of(core.config, n) for n in lengths.tolist()])
+    features = _features(core, wave, lengths, frames)  # (batch, time, conv width)
+    made = core.feature_projection(features)
+    x = made[0] if isinstance(made, tuple) else made
+    mask = padding_mask(frames, x)
+    return only_real(x, mask), mask
+
+
+def only_real(x: Tensor, mask: Tensor | None) -> Tensor:  # (batch, time, width), (batch, time)
+    """Returns x with zeros on padded frames."""
+    return x if mask is None else x.masked_fill(~mask[..., None], 0.0)
+
+
+def stable(config: Any) -> bool:
+    """Returns whether the blocks are pre-norm, with a final norm; kin without that choice are post-norm."""
+    return bool(getattr(config, "do_stable_layer_norm", False))
 
 
 def step(block: nn.Module, state: State) -> State:
@@ -82,11 +96,7 @@ def step(block: nn.Module, state: State) -> State:
 
 def norm(core: Any, x: Tensor) -> Tensor:  # (batch, time, width)
     """Returns what follows the last block: a layer norm in pre-norm networks only."""
-    return core.encoder.layer_norm(x) if core.config.do_stable_layer_norm else x
-
-
-def no_carry(core: nn.Module, time: int) -> None:
-    """Nothing travels beside the hidden frames."""
+    return core.encoder.layer_norm(x) if stable(core.config) else x
 
 
 def padding_mask(frames: Tensor, x: Tensor) -> Tensor | None:  # (batch,), (batch, time, width) → (batch, time)
@@ -122,19 +132,30 @@ def unlimited(config: Any) -> None:
 
 def ready(core: Any) -> Undo:
     """Stops back-propagation into the frozen front-end and LayerDrop, which would leave parts without gradient."""
-    extractor, config = core.feature_extractor, core.config
-    before = extractor._requires_grad, config.layerdrop
-    extractor._requires_grad, config.layerdrop = False, 0.0
+    extractor, undo_drop = core.feature_extractor, no_layerdrop(core)
+    before, extractor._requires_grad = extractor._requires_grad, False
 
     def undo() -> None:
-        extractor._requires_grad, config.layerdrop = before
+        undo_drop()
+        extractor._requires_grad = before
+
+    return undo
+
+
+def no_layerdrop(core: Any) -> Undo:
+    """Stops LayerDrop."""
+    config = core.config
+    before, config.layerdrop = config.layerdrop, 0.0
+
+    def undo() -> None:
+        config.layerdrop = before
 
     return undo
 
 
 def _features(core: Any, wave: Tensor, lengths: Tensor, frames: Tensor) -> Tensor:  # → (batch, time, conv width)
     distinct = sorted(set(lengths.tolist()))
-    if core.config.feat_extract_norm != "group" or len(distinct) == 1:
+    if getattr(core.config, "feat_extract_norm", "layer") != "group" or len(distinct) == 1:
         return core.feature_extractor(wave[:, : int(lengths.max())]).transpose(1, 2)  # type: ignore[no-any-return]
     out = wave.new_zeros(len(wave), int(frames.max()), core.config.conv_dim[-1])
     for length in distinct:
@@ -144,11 +165,11 @@ def _features(core: Any, wave: Tensor, lengths: Tensor, frames: Tensor) -> Tenso
     return out
 
 
-def family_of(name: str, network: str) -> Family:
+def family_of(name: str, network: str, model_type: str = "") -> Family:
     """Returns the table of a network that has this front-end and these blocks."""
     return Family(
         name=name,
-        model_types=(name,),
+        model_types=(model_type or name,),
         network=network,
         inside="",
         cores=(network,),
@@ -157,13 +178,13 @@ def family_of(name: str, network: str) -> Family:
         stem_roles=stem_roles,
         front=Normalise,
         enter=enter,
-        carry=no_carry,
         step=step,
         norm=norm,
         frames=frames_of,
         hop=hop,
         shortest=receptive_field,
         longest=unlimited,
+        norms_first=stable,
         ready=ready,
         unused=("masked_spec_embed",),
         padding=PADDING,

@@ -1,20 +1,13 @@
 """AST, the audio spectrogram transformer (Gong et al., 2021, arXiv:2104.01778): 16×16 patches of a filterbank."""
 
-import warnings
 from types import MappingProxyType
 from typing import Any, Final
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers.audio_utils import mel_filter_bank
 
-from pegbox.backbones import _speech
-from pegbox.backbones._family import Entry, Family, Front, Memory, State, always_real
-
-_WINDOW: Final = 400
-_HOP: Final = 160
-_BINS: Final = 512
+from pegbox.backbones import _kaldi, _speech
+from pegbox.backbones._family import Entry, Family, Front, Memory, State
 
 
 class Filterbank(nn.Module):
@@ -22,42 +15,18 @@ class Filterbank(nn.Module):
 
     def __init__(self, front: Front, config: Any) -> None:
         super().__init__()
-        with warnings.catch_warnings():  # the lowest of 128 filters is empty, as it was in pretraining
-            warnings.simplefilter("ignore", UserWarning)
-            filters = mel_filter_bank(
-                num_frequency_bins=_BINS // 2 + 1,
-                num_mel_filters=config.num_mel_bins,
-                min_frequency=20,
-                max_frequency=front.rate // 2,
-                sampling_rate=front.rate,
-                norm=None,
-                mel_scale="kaldi",
-                triangularize_in_mel_space=True,
-            )
+        self.bank = _kaldi.Filterbank(config.num_mel_bins, front.rate)
         self.length = int(config.max_length)
         self.mean = float(front.settings.get("mean", -4.2677393))
         self.deviation = float(front.settings.get("std", 4.5689974))
         self.active = bool(front.settings.get("do_normalize", True))
-        self.register_buffer("filters", torch.tensor(filters, dtype=torch.float32), persistent=False)
-        self.register_buffer("window", torch.hann_window(_WINDOW, periodic=False), persistent=False)
 
     def forward(self, wave: Tensor, lengths: Tensor) -> Tensor:  # (batch, samples), (batch,) → (batch, frames, mel)
         """Returns `max_length` frames a clip, those beyond its end zero before the normalisation."""
-        filters, window = self.get_buffer("filters"), self.get_buffer("window")
-        pieces = wave.unfold(1, _WINDOW, _HOP)  # (batch, frames, window)
-        pieces = pieces - pieces.mean(-1, keepdim=True)
-        before = torch.cat([pieces[..., :1], pieces[..., :-1]], dim=-1)
-        spectrum = torch.fft.rfft((pieces - 0.97 * before) * window, _BINS)
-        bank = (spectrum.abs().square() @ filters).clamp(min=1.192092955078125e-07).log()
-        frames = torch.tensor([fbank_frames(n) for n in lengths.tolist()], device=wave.device)
-        bank = bank * (torch.arange(bank.shape[1], device=wave.device) < frames[:, None])[..., None]
+        bank = self.bank(wave)
+        bank = bank * _kaldi.real_windows(lengths, bank)[1]
         bank = F.pad(bank, (0, 0, 0, self.length - bank.shape[1]))[:, : self.length]
         return (bank - self.mean) / (self.deviation * 2) if self.active else bank
-
-
-def fbank_frames(samples: int) -> int:
-    """Returns whole windows in a clip."""
-    return (samples - _WINDOW) // _HOP + 1
 
 
 def tokens(config: Any, samples: int) -> int:
@@ -104,14 +73,13 @@ family: Final = Family(
     stem_roles=lambda core: {"conv.0": "embeddings.patch_embeddings.projection", "frames": Entry("layers.0")},
     front=Filterbank,
     enter=enter,
-    carry=_speech.no_carry,
     step=_speech.step,
     norm=norm,
     frames=tokens,
     hop=lambda config: None,
-    shortest=lambda config: _WINDOW,
-    longest=lambda config: _WINDOW + _HOP * (config.max_length - 1) + _HOP - 1,
-    ready=always_real,
+    shortest=lambda config: _kaldi.WINDOW,
+    longest=lambda config: _kaldi.WINDOW + _kaldi.HOP * config.max_length - 1,
+    norms_first=lambda config: True,
     front_is_wave=False,
     padding="exact: every clip is padded with silence to the network's own length, as in pretraining",
 )

@@ -6,7 +6,6 @@ through memory maps.
 """
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -46,12 +45,6 @@ class Layout:
     def size(self, frames: int) -> int:
         """Returns the bytes of a clip."""
         return len(self.depths) * (frames if self.kind == "states" else 1) * self.width * self.dtype.itemsize
-
-
-def default_folder() -> Path:
-    """Returns `$PEGBOX_CACHE`, or `pegbox` in the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(os.environ.get("PEGBOX_CACHE") or Path(base) / "pegbox")
 
 
 class StateCache:

@@ -187,7 +187,8 @@ class Trainer:
         if at.step == 1 and dead:
             raise DeadParameterError(
                 f"{len(dead)} of {len(dead) + len(alive)} trained tensors had no gradient in two steps: {dead[:8]}; "
-                "the method edits a place that the head never reads (see features and blocks), or the site is not real"
+                "the method edits a place that the head never reads (see features and blocks), the site is not "
+                "real, or gradients are cut off above it (no_grad, re-entrant checkpointing)"
             )
 
     def _validate(self, dev: Sequence[Row]) -> Validated:

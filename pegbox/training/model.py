@@ -48,9 +48,12 @@ class Tuned(nn.Module):
         if task.framewise and backbone.hop is None:
             raise RecipeError(f"{type(task).__name__} needs a time axis; {backbone.family.name}'s states are patches")
         self.backbone, self.delta, self.task, self.vocabulary = backbone, delta, task, vocabulary
-        self.reads = read_depths(features, backbone.depth)
-        self.layers = nn.Parameter(torch.zeros(len(self.reads))) if features == "weighted" else None
-        self.head = task.head(backbone.width, vocabulary)
+        self.side = (delta.side,)  # in a tuple: its numbers are the delta's
+        given = delta.side.count - 1 if delta.side else backbone.depth
+        self.mixes = read_depths(features, given)
+        self.reads = tuple(range(backbone.depth + 1)) if delta.side else self.mixes
+        self.layers = nn.Parameter(torch.zeros(len(self.mixes))) if features == "weighted" else None
+        self.head = task.head(delta.side.width if delta.side else backbone.width, vocabulary)
 
     def train(self, mode: bool = True) -> "Tuned":
         """Sets delta and head; dropout, LayerDrop and SpecAugment of the network stay off."""
@@ -87,9 +90,13 @@ class Tuned(nn.Module):
         if batch.kind == "pooled":
             return self.head(self._mixed(dict(enumerate(batch.x.unbind(1)))))  # type: ignore[no-any-return]
         states, mask = self._states(batch)
+        side = self.side[0]
+        if side is not None:
+            states = dict(enumerate(side([states[depth].float() for depth in self.reads], mask)))
+        chosen = [states[depth] for depth in self.mixes]
         if self.task.pools:
-            states = {depth: mean_over_time(x, mask) for depth, x in states.items()}
-        return self.head(self._mixed({i: states[depth] for i, depth in enumerate(self.reads)}))  # type: ignore[no-any-return]
+            chosen = [mean_over_time(x, mask) for x in chosen]
+        return self.head(self._mixed(dict(enumerate(chosen))))  # type: ignore[no-any-return]
 
     def _stored(self) -> dict[str, Tensor]:
         delta = {f"delta.{name}": tensor for name, tensor in self.delta.state_dict(keep_vars=True).items()}

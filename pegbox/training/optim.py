@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from pegbox.errors import RecipeError
 from pegbox.methods import Chosen
 from pegbox.recipe import Train
 from pegbox.training.model import Tuned
@@ -16,7 +18,24 @@ def make_optimizer(model: Tuned, methods: tuple[Chosen, ...], train: Train) -> t
     rates = {each.name: train.delta_lr or each.learning_rate for each in methods}
     freeing = next((term.name for term in model.delta.terms if any(edit.verb == "free" for edit in term.edits)), "")
     groups = [_group(name, tensor, rates, freeing, train) for name, tensor in model.trained().items()]
+    named = {group["name"]: group for group in groups}
+    for name, multiple in multiples(model.delta).items():
+        group = named[f"delta.{name}"]
+        group["lr"] = group["peak"] = multiple * group["peak"]
     return torch.optim.AdamW(groups, lr=train.head_lr, fused=True)
+
+
+def multiples(delta: nn.Module) -> dict[str, float]:
+    """Returns trained tensors whose rate is a multiple of their method's: those that a module names in `rates`."""
+    told = {
+        f"{place}.{name}": multiple
+        for place, module in delta.named_modules()
+        for name, multiple in getattr(module, "rates", {}).items()
+    }
+    unknown = told.keys() - dict(delta.named_parameters()).keys()
+    if unknown:
+        raise RecipeError(f"a method sets the rate of '{min(unknown)}', which is no trained tensor of its own")
+    return told
 
 
 def factor(progress: float, train: Train) -> float:
@@ -52,9 +71,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
         optimizer.state[parameter] = {key: value.to(parameter.device, copy=True) for key, value in own.items()}
 
 
-def _group(
-    name: str, tensor: nn.Parameter, rates: Mapping[str, float], freeing: str, train: Train
-) -> dict[str, object]:
+def _group(name: str, tensor: nn.Parameter, rates: Mapping[str, float], freeing: str, train: Train) -> dict[str, Any]:
     part, _, rest = name.partition(".")
     if part == "delta":
         kind, _, key = rest.partition(".")

@@ -60,6 +60,35 @@ class Plan:
         return self.parameters["delta"] / self.parameters["backbone"]
 
 
+@dataclass(frozen=True)
+class Part:
+    """What one method of a union trains in one role."""
+
+    method: str
+    role: str
+    edits: int
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a method trains on a network, as `pegbox params` prints it; tensors that edits share count once."""
+
+    family: str
+    backbone: int
+    parts: tuple[Part, ...]
+
+    @property
+    def total(self) -> int:
+        """Every trained number of the method; a head and layer weights come on top."""
+        return sum(part.parameters for part in self.parts)
+
+    @property
+    def share(self) -> float:
+        """The total as a share of the backbone."""
+        return self.total / self.backbone
+
+
 def corpus_rows(recipe: Recipe, fold: int | None) -> list[Row]:
     """Returns the checked rows of a recipe's corpus, as split by it, or with one fold as the test part."""
     corpus = corpora.build(recipe.corpus)
@@ -121,7 +150,7 @@ def layout_of(recipe: Recipe, model: Tuned, frames: Sequence[int]) -> tuple[Layo
         return None, 0, "none: the stem is trained"
     tried = []
     for depths in _candidates(model):
-        kind = "pooled" if lowest is None and model.task.pools else "states"
+        kind = "pooled" if lowest is None and model.task.pools and model.delta.side is None else "states"
         layout = Layout(kind, depths, backbone.width, backbone.precision)  # type: ignore[arg-type]
         size = sum(layout.size(count) for count in frames)
         if size <= recipe.cache.limit_gb * 1e9:
@@ -156,6 +185,26 @@ def plan(recipe: Recipe) -> Plan:
         steps=_steps(recipe, data.rows["train"]),
         memory_bytes=_memory(recipe, model),
     )
+
+
+def parts(source: str, method: str) -> Parts:
+    """Returns what a method trains on a backbone by role, with the network on the meta device; reads no weights."""
+    backbone = backbones.outline(source)
+    own = sum(tensor.numel() for tensor in backbone.core.parameters())
+    with torch.device("meta"):
+        terms = methods.plan(methods.parse(method), backbone.sites())
+        delta = Delta(backbone.core, terms, backbone.family.unused)
+    found: dict[tuple[str, str], tuple[int, int]] = {}
+    counted: set[int] = set()
+    for name, edit in ((term.name, edit) for term in terms for edit in term.edits):
+        tensors = delta.freed.values() if edit.module is None else edit.module.parameters()
+        new = {id(tensor): tensor.numel() for tensor in tensors if id(tensor) not in counted}
+        elsewhere = "everything" if edit.module is None else "beside the network"
+        role = edit.site.role.partition(".")[0] if edit.site else elsewhere
+        edits, numbers = found.get((name, role), (0, 0))
+        found[name, role] = edits + 1, numbers + sum(new.values())
+        counted |= new.keys()
+    return Parts(backbone.family.name, own, tuple(Part(*key, *counts) for key, counts in found.items()))
 
 
 def count(model: Tuned) -> dict[str, int]:

@@ -16,11 +16,12 @@ from accelerate import Accelerator
 from pegbox import backbones, methods, tasks
 from pegbox.backbones import Backbone
 from pegbox.errors import PegboxError, RecipeError
+from pegbox.places import cache_folder
 from pegbox.recipe import Recipe, dumps
 from pegbox.surgery import save_tensors
 from pegbox.tasks import Prediction
 from pegbox.training import checkpoint
-from pegbox.training.cache import StateCache, default_folder
+from pegbox.training.cache import StateCache
 from pegbox.training.feed import Feed
 from pegbox.training.loop import Event, Step, Stopped, Trainer, Validated
 from pegbox.training.model import Tuned
@@ -132,7 +133,7 @@ def _run(
     recipe, (seed, fold) = session.recipe, trial
     frames = [frames_of(row, session.backbone) for row in data.all]
     layout, size, what = layout_of(recipe, model, frames)
-    place = Path(recipe.cache.folder or default_folder())
+    place = Path(recipe.cache.folder or cache_folder())
     cache = StateCache(place, session.backbone, layout) if layout else None
     trainer = Trainer(
         model, Feed(session.backbone, cache), methods.parse(recipe.method), recipe.train, seed, session.accelerator

@@ -5,7 +5,8 @@ none: without an entry in `EXAMPLES` it is tested by its bare name.
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
@@ -18,8 +19,14 @@ from torch import Tensor, nn
 from transformers import (
     ASTConfig,
     ASTFeatureExtractor,
+    Data2VecAudioConfig,
     HubertConfig,
+    SeamlessM4TFeatureExtractor,
+    UniSpeechConfig,
+    UniSpeechSatConfig,
+    Wav2Vec2BertConfig,
     Wav2Vec2Config,
+    Wav2Vec2ConformerConfig,
     Wav2Vec2FeatureExtractor,
     WavLMConfig,
     WhisperConfig,
@@ -98,41 +105,180 @@ def _ast() -> Any:
     )
 
 
-_KINDS = {"wav2vec2": Wav2Vec2Config, "hubert": HubertConfig, "wavlm": WavLMConfig}
-_FORMS = {"group-post": ("group", False), "layer-pre": ("layer", True), "layer-post": ("layer", False)}
+def _data2vec() -> Any:
+    return Data2VecAudioConfig(
+        hidden_size=WIDTH,
+        num_hidden_layers=DEPTH,
+        num_attention_heads=4,
+        intermediate_size=INNER,
+        conv_dim=(16,) * 7,
+        conv_pos_kernel_size=7,
+        num_conv_pos_embeddings=3,
+        num_conv_pos_embedding_groups=4,
+        apply_spec_augment=False,
+        vocab_size=12,
+        num_labels=5,
+        classifier_proj_size=16,
+    )
+
+
+def _w2v_bert(positions: str | None) -> Callable[[], Any]:
+    return lambda: Wav2Vec2BertConfig(
+        hidden_size=WIDTH,
+        num_hidden_layers=DEPTH,
+        num_attention_heads=4,
+        intermediate_size=INNER,
+        feature_projection_input_dim=40,
+        position_embeddings_type=positions,
+        left_max_position_embeddings=6,
+        right_max_position_embeddings=2,
+        max_source_positions=12,
+        conv_depthwise_kernel_size=7,
+        apply_spec_augment=False,
+        vocab_size=12,
+        num_labels=5,
+        classifier_proj_size=16,
+    )
+
+
+def _conformer(norm: str, positions: str | None) -> Callable[[], Any]:
+    return lambda: Wav2Vec2ConformerConfig(
+        hidden_size=WIDTH,
+        num_hidden_layers=DEPTH,
+        num_attention_heads=4,
+        intermediate_size=INNER,
+        conv_dim=(16,) * 7,
+        num_conv_pos_embeddings=16,
+        num_conv_pos_embedding_groups=4,
+        feat_extract_norm=norm,
+        conv_bias=norm == "layer",
+        position_embeddings_type=positions,
+        max_source_positions=12,
+        conv_depthwise_kernel_size=7,
+        apply_spec_augment=False,
+        vocab_size=12,
+        num_labels=5,
+        classifier_proj_size=16,
+    )
+
+
+def _rows() -> Any:
+    return SeamlessM4TFeatureExtractor(feature_size=20, num_mel_bins=20, padding_value=1)
+
+
+def _waves() -> Any:
+    return Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True)
+
+
+_KINDS = {
+    "wav2vec2": Wav2Vec2Config,
+    "hubert": HubertConfig,
+    "wavlm": WavLMConfig,
+    "unispeech": UniSpeechConfig,
+    "unispeech_sat": UniSpeechSatConfig,
+}
+# The first form is that of the encoder that comes with Pegbox.
+_FORMS = {
+    "group-pre": ("group", True),
+    "group-post": ("group", False),
+    "layer-pre": ("layer", True),
+    "layer-post": ("layer", False),
+}
+_TWO_FORMS = ("group-post", "layer-pre")  # of networks that are wav2vec 2.0's but for their training
 SMALL: dict[str, Small] = {
     f"{family}-{form}": Small(
         family,
         _speech(kind, norm, stable),
-        lambda: Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True),
+        _waves,
         norm == "layer",
     )
     for family, kind in _KINDS.items()
     for form, (norm, stable) in _FORMS.items()
+    if form in (_FORMS if family == "hubert" else _TWO_FORMS if "unispeech" in family else list(_FORMS)[1:])
 } | {
     "whisper": Small("whisper", _whisper, lambda: WhisperFeatureExtractor(feature_size=20, chunk_length=3)),
+    "data2vec": Small("data2vec", _data2vec, _waves),
+    "w2v_bert-relative": Small("w2v_bert", _w2v_bert("relative"), _rows, True),
+    "w2v_bert-rotary": Small("w2v_bert", _w2v_bert("rotary"), _rows, True),
+    "w2v_bert": Small("w2v_bert", _w2v_bert("relative_key"), _rows, True),
+    "wav2vec2_conformer-rotary": Small("wav2vec2_conformer", _conformer("group", "rotary"), _waves),
+    "wav2vec2_conformer-relative": Small("wav2vec2_conformer", _conformer("layer", "relative"), _waves),
     "ast": Small("ast", _ast, lambda: ASTFeatureExtractor(max_length=128), True),
 }
 VARIANTS = tuple(SMALL)
-SPEECH = tuple(name for name, small in SMALL.items() if small.family in _KINDS)
+SPEECH = tuple(name for name, small in SMALL.items() if small.family not in ("whisper", "ast"))
+# The other forms of a family are the same edits under another norm: a few methods of each kind show it.
+EVERYWHERE = ("bitfit", "bottleneck", "conv_adapter", "deep_prompt", "full", "lora", "prefix")
 ONE_EACH = tuple({small.family: name for name, small in SMALL.items()}.values())  # the last form of each family
 
 LINEAR = '["q", "k", "v", "o", "up", "down"]'
 EXAMPLES: dict[str, tuple[str, ...]] = {
-    "lora": ("lora(rank=2)", f"lora(rank=3, alpha=5, at={LINEAR})"),
+    "embedding_prompt": ("embedding_prompt(length=2)",),
+    "ipet": ("ipet(prompts=2, size=4)", 'ipet(prompts=1, size=3, residual="again", start="drawn", dropout=0)'),
+    "reprogramming": ("reprogramming(length=900)",),
+    "peft": ("peft", f'peft(type="vera", at={LINEAR}, options={{"r": 4}})'),
+    "downsample": ("downsample", 'downsample(factor=3, kind="first")', "downsample + lora(rank=2)"),
+    "unipelt": ("unipelt(rank=2, length=2, size=4)",),
+    "mam": ("mam(length=2, size=4)",),
+    "prefix": ("prefix(length=3)", "prefix(length=2, projection=4, deviation=1, dropout=0.2)"),
+    "deep_prompt": ("deep_prompt(length=3)", 'deep_prompt(length=2, start="ones")'),
+    "shallow_prompt": ("shallow_prompt(length=3)",),
+    "conv_adapter": (
+        "conv_adapter(squeeze=4)",
+        'conv_adapter(squeeze=4, reduction=4, at=["attn"], start="paper")',
+    ),
+    "conformer_adapter": ("conformer_adapter(size=4, kernel=7)", 'conformer_adapter(size=2, start="paper")'),
+    "lora": (
+        "lora(rank=2)",
+        f"lora(rank=3, alpha=5, at={LINEAR})",
+        f"lora(rank=3, dora=True, rslora=True, up_rate=4, at={LINEAR})",
+        'lora(rank=2, at=["conv", "q"])',
+        'lora(rank=2, dora=True, at=["conv"])',
+    ),
+    "lora_fa": (f"lora_fa(rank=2, at={LINEAR})",),
+    "vera": ("vera", f"vera(rank=5, at={LINEAR}, first=0.5)"),
+    "hydra": ("hydra(rank=2)", 'hydra(rank=3, at=["q", "up"], scale=2)'),
+    "houlsby": ("houlsby(size=4)", 'houlsby(size=4, at=["attn", "ffn"])'),
+    "pfeiffer": ("pfeiffer(size=4)",),
+    "parallel": ("parallel", "parallel(size=4, scale=0.5, learned_scale=True)"),
+    "adapter_plus": ("adapter_plus(size=4)",),
+    "mms_adapter": ("mms_adapter(size=4)",),
+    "e_adapter": ("e_adapter(size=4)",),
+    "adapter_bias": ("adapter_bias", 'adapter_bias(start="ones")'),
+    "compacter": ("compacter(n=4)", 'compacter(size=6, n=2, at=["ffn"])'),
+    "ia3": ("ia3", f"ia3(at={LINEAR})"),
+    "top_blocks": ("top_blocks(count=2)",),
+    "loreft": ("loreft(rank=2)", 'loreft(positions="first", count=2)', 'loreft(rank=3, positions="last")'),
     "bottleneck": (
         "bottleneck(size=4)",
         'bottleneck(size=4, at=["attn", "ffn"], form="parallel", norm=True, activation="relu", scale=2)',
         'bottleneck(size=4, at=["q", "up", "enter", "leave", "norm1"])',
     ),
 }
-UNIONS = ("lora(rank=2) + bitfit", 'lora(rank=2) + lora(rank=3, at=["up"])')
-NOT_IDENTITY: frozenset[str] = frozenset()  # methods that do not promise to change nothing at the start
+UNIONS = ("lora(rank=2) + bitfit", "lora(rank=2) + ia3", 'lora(rank=2) + lora(rank=3, at=["up"])')
+NOT_IDENTITY = frozenset(  # methods that do not promise to change nothing at the start
+    {
+        *("deep_prompt", "downsample", "embedding_prompt", "ipet", "mam", "prefix", "shallow_prompt", "unipelt"),
+        *("houlsby", "e_adapter", "compacter"),  # near it only: their papers draw the last map too
+        "loreft",  # its target is drawn, as in the paper
+    }
+)
 
 
 def method_names() -> tuple[str, ...]:
     """Returns every method of the folder, in order."""
     return tuple(registry.names("methods"))
+
+
+def product() -> list[tuple[str, str]]:
+    """Returns every (variant, spec) of the laws: all methods on one form of each family, some on the others."""
+    whole = {*ONE_EACH, "hubert-group-pre"}
+    return [
+        (variant, spec)
+        for variant in VARIANTS
+        for spec in specs()
+        if variant in whole or spec.partition("(")[0].partition(" ")[0] in EVERYWHERE
+    ]
 
 
 def specs() -> tuple[str, ...]:
@@ -161,6 +307,9 @@ def perturb(model: nn.Module) -> None:
     """Moves every number, so that no norm, bias or table is trivial."""
     for tensor in model.parameters():
         tensor.add_(torch.randn_like(tensor) * 0.1)
+    for name, tensor in model.named_buffers():
+        if "running" in name:  # the statistics of a batch norm
+            tensor.add_(torch.rand_like(tensor))
 
 
 def network(variant: str) -> Any:
@@ -209,6 +358,11 @@ def features(variant: str, *clips: Tensor) -> Any:
     return extractor([each.numpy() for each in clips], sampling_rate=RATE, return_tensors="pt", **padding)
 
 
+def fed(prepared: Any) -> Tensor:
+    """Returns the input of a network, whatever its extractor calls it."""
+    return next(prepared[name] for name in ("input_values", "input_features") if name in prepared)
+
+
 def library_states(core: Any, *inputs: Tensor, **more: Any) -> list[Tensor]:
     """Returns the library's hidden states, the last one after the final norm."""
     out = core(*inputs, output_hidden_states=True, **more)
@@ -217,10 +371,18 @@ def library_states(core: Any, *inputs: Tensor, **more: Any) -> list[Tensor]:
 
 def attach_or_skip(model: nn.Module, spec: str) -> Delta:
     """Attaches; a network without the sites of a method is no failure of either."""
-    try:
+    with skipping():
         return pegbox.attach(model, spec)
+
+
+@contextmanager
+def skipping() -> Iterator[None]:
+    """Skips where a method has no place on a network."""
+    try:
+        yield
     except RecipeError as refusal:
-        if "has no site" not in str(refusal):
+        reasons = ("has no site", "between the network and a head", "peft: the library is not installed")
+        if not any(reason in str(refusal) for reason in reasons):
             raise
         pytest.skip(str(refusal))
 

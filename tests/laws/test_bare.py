@@ -12,7 +12,8 @@ from pegbox.delta import Delta, Term
 from pegbox.errors import RecipeError
 from pegbox.sites import around
 
-CTC = ("Wav2Vec2ForCTC", "HubertForCTC", "WavLMForCTC")
+CTC = ("Wav2Vec2ForCTC", "HubertForCTC", "WavLMForCTC", "UniSpeechForCTC", "Data2VecAudioForCTC")
+CTC += ("Wav2Vec2BertForCTC", "Wav2Vec2ConformerForCTC")
 MODELS = {
     "Wav2Vec2ForCTC": "wav2vec2-group-post",
     "Wav2Vec2ForSequenceClassification": "wav2vec2-layer-pre",
@@ -20,11 +21,19 @@ MODELS = {
     "HubertForCTC": "hubert-layer-post",
     "WavLMForSequenceClassification": "wavlm-group-post",
     "WavLMForCTC": "wavlm-layer-pre",
+    "UniSpeechForCTC": "unispeech-group-post",
+    "UniSpeechSatForSequenceClassification": "unispeech_sat-layer-pre",
+    "Data2VecAudioForCTC": "data2vec",
+    "Data2VecAudioForSequenceClassification": "data2vec",
+    "Wav2Vec2BertForCTC": "w2v_bert",
+    "Wav2Vec2BertForSequenceClassification": "w2v_bert-rotary",
+    "Wav2Vec2ConformerForCTC": "wav2vec2_conformer-relative",
+    "Wav2Vec2ConformerForSequenceClassification": "wav2vec2_conformer-rotary",
     "WhisperForAudioClassification": "whisper",
     "WhisperModel": "whisper",
     "ASTForAudioClassification": "ast",
 }
-SPEECH = tuple(name for name, variant in MODELS.items() if variant not in ("whisper", "ast"))
+SPEECH = tuple(name for name, variant in MODELS.items() if not variant.startswith(("whisper", "ast", "w2v_bert")))
 SPECS = ("lora(rank=2)", "bottleneck(size=4)", "bitfit", f"lora(rank=2, at={LINEAR}) + bitfit")
 EXACT, ROUNDING = {"atol": 0, "rtol": 0}, {"atol": 1e-5, "rtol": 1e-4}  # a bare WavLM changes its kernel
 every_model = pytest.mark.parametrize("name", MODELS)
@@ -46,6 +55,9 @@ def inputs(name):
         return mel | {"decoder_input_ids": torch.tensor([[1, 4], [1, 7]])} if name == "WhisperModel" else mel
     if MODELS[name] == "ast":
         return {"input_values": torch.randn(2, 128, 128, generator=generator)}
+    if MODELS[name].startswith("w2v_bert"):
+        mask = torch.arange(24) < torch.tensor([[24], [16]])
+        return {"input_features": torch.randn(2, 24, 40, generator=generator), "attention_mask": mask.long()}
     mask = torch.arange(RATE // 2) < torch.tensor([[RATE // 2], [RATE // 3]])
     return {"input_values": torch.randn(2, RATE // 2, generator=generator) * mask, "attention_mask": mask.long()}
 
@@ -195,6 +207,19 @@ def test_whispers_layerdrop_is_off_while_attached(name):
     assert core.layerdrop == 0.2
 
 
+def test_a_batch_norm_keeps_its_statistics_while_attached_and_its_mode_afterwards():
+    name = "Wav2Vec2ConformerForCTC"
+    model = bare(name)
+    norm = core_of(model).encoder.layers[0].conv_module.batch_norm
+    before, delta = norm.running_mean.clone(), pegbox.attach(model, "lora(rank=2)")
+    loss_of(name, model)
+    assert torch.equal(before, norm.running_mean)
+    delta.detach()
+    assert norm.training
+    loss_of(name, model)
+    assert not torch.equal(before, norm.running_mean)
+
+
 def test_a_bare_wavlm_gets_the_librarys_attention_back():
     model = bare("WavLMForCTC")
     attention = core_of(model).encoder.layers[0].attention
@@ -265,7 +290,9 @@ def test_a_model_without_a_known_encoder_is_refused():
 
 
 @pytest.mark.filterwarnings("ignore:`gradient_checkpointing_enable` is deprecated")
-@pytest.mark.parametrize("name", ["Wav2Vec2ForCTC", "WavLMForCTC", "WhisperForAudioClassification"])
+@pytest.mark.parametrize(
+    "name", ["Wav2Vec2ForCTC", "WavLMForCTC", "WhisperForAudioClassification", "Wav2Vec2ConformerForCTC"]
+)
 def test_gradient_checkpointing_gives_the_same_gradients(name):
     gradients = []
     for checkpointing in (False, True):

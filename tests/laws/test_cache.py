@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import soundfile
 import torch
-from _models import ONE_EACH, RATE, VARIANTS, backbone, clip, specs
+from _models import ONE_EACH, RATE, VARIANTS, backbone, clip, skipping, specs
 from torch.testing import assert_close
 
 from pegbox import methods
@@ -67,7 +67,8 @@ def test_cached_equals_direct(variant, spec, features, task, rows, tmp_path):
     network = backbone(variant)
     if task.framewise and network.hop is None:
         pytest.skip(f"{variant} has no time axis")
-    model = tuned(network, spec, task, features)
+    with skipping():
+        model = tuned(network, spec, task, features)
     layout, size, what = layout_of(recipe_of(spec), model, [network.frames(samples) for samples in LENGTHS])
     if model.delta.lowest == -1:
         assert layout is None and size == 0 and "stem" in what

@@ -1,0 +1,180 @@
+"""Convolutions, prefixes and prompts: published counts, and what they must do to frames, masks and attention."""
+
+import pytest
+import torch
+import transformers
+from _models import SPEECH, alone, backbone, batch, network
+
+import pegbox
+from pegbox.backbones import Front, families, from_config
+from pegbox.errors import RecipeError
+
+LENGTHS = (6000, 4000)
+
+
+def on_meta(name, config):
+    return from_config(config, Front(16_000), device="meta", family=families()[name])
+
+
+BASE = transformers.Wav2Vec2Config()
+LARGE = transformers.Wav2Vec2Config(
+    hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096, do_stable_layer_norm=True
+)
+
+
+@pytest.mark.parametrize(
+    ("spec", "base", "large"),
+    [
+        ("conv_adapter", 981_504, 3_403_776),
+        ("prefix", 552_960, 1_474_560),
+        ("prefix(length=10)", 184_320, 491_520),
+        ('bottleneck(size=384, at=["leave"])', 7_091_712, None),
+        ('bottleneck(size=512, at=["leave"])', None, 25_202_688),
+        ('lora(at=["q", "k", "v", "o", "up", "down"])', 1_327_104, 3_538_944),
+        ("deep_prompt(length=10)", 92_160, None),
+    ],
+)
+def test_counts_of_sure(spec, base, large):
+    for config, count in ((BASE, base), (LARGE, large)):
+        if count is not None:
+            delta = pegbox.attach(on_meta("wav2vec2", config), spec)
+            assert sum(tensor.numel() for tensor in delta.parameters()) == count
+
+
+def test_conv_adapters_smaller_inside_are_those_of_the_logs():
+    # With the head of ten classes: 3,638,026, 3,622,666 and 3,614,986.
+    head = 1025 * 256 + 257 * 10
+    for reduction, count in ((4, 3_638_026), (8, 3_622_666), (16, 3_614_986)):
+        delta = pegbox.attach(on_meta("wav2vec2", LARGE), f"conv_adapter(reduction={reduction})")
+        assert sum(tensor.numel() for tensor in delta.parameters()) + head == count
+
+
+@pytest.mark.parametrize(
+    ("name", "prompts", "size", "count"),
+    [
+        ("ast", 4, 32, 636_288),
+        ("ast", 32, 32, 894_336),
+        ("ast", 8, 64, 1_263_360),
+        ("ast", 4, 128, 2_406_912),
+        ("ast", 4, 64, 1_226_496),
+        ("wav2vec2", 128, 128, 3_549_696),
+        ("wav2vec2", 128, 64, 2_369_280),
+        ("wav2vec2", 64, 64, 1_779_456),
+        ("wav2vec2", 64, 128, 2_959_872),
+    ],
+)
+def test_counts_of_ipet(name, prompts, size, count):
+    config = transformers.ASTConfig() if name == "ast" else BASE
+    delta = pegbox.attach(on_meta(name, config), f"ipet(prompts={prompts}, size={size})")
+    assert sum(tensor.numel() for tensor in delta.parameters()) == count
+
+
+def test_a_conformer_adapter_has_the_published_count():
+    # 270,720 on AST is this and the neighbouring norm of the backbone: 12 · 2 · 768 numbers more.
+    delta = pegbox.attach(on_meta("ast", transformers.ASTConfig()), "conformer_adapter")
+    assert sum(tensor.numel() for tensor in delta.parameters()) == 270_720 - 12 * 2 * 768
+
+
+@torch.no_grad()
+def test_the_gate_over_all_frames_is_the_one_that_padding_moves():
+    def first_frames(average):
+        torch.manual_seed(0)
+        model = backbone("hubert-layer-pre")
+        pegbox.attach(model, f'conv_adapter(squeeze=4, average="{average}", start="paper")').eval()
+        short = model(*alone(LENGTHS[1]))[1][0]
+        return (model(*batch(*LENGTHS))[1][1, : len(short)] - short).abs().max()
+
+    assert first_frames("real") < 1e-4 < first_frames("all")
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("spec", ["prefix(length=3)", "deep_prompt(length=3)", "shallow_prompt(length=3)"])
+@pytest.mark.parametrize(
+    "variant",
+    [
+        *("hubert-group-pre", "wav2vec2-layer-post", "whisper", "ast", "data2vec"),
+        *("w2v_bert", "w2v_bert-rotary", "w2v_bert-relative"),
+        *("wav2vec2_conformer-rotary", "wav2vec2_conformer-relative"),
+    ],
+)
+def test_prompts_act_in_a_bare_model_as_in_the_fold(variant, spec):
+    model, bare = backbone(variant), network(variant)
+    core = bare.get_submodule(model.family.inside)
+    torch.manual_seed(5)
+    ours = pegbox.attach(model, spec)
+    pegbox.attach(bare, spec).load_tensors(ours.tensors())
+    wave, lengths = alone(6000)
+    wanted = model(wave, lengths)
+    front = model.front(wave, lengths)
+    if variant == "whisper":
+        front = torch.nn.functional.pad(front, (0, 300 - front.shape[-1]))
+        model_states = model(torch.nn.functional.pad(wave, (0, 48_000 - wave.shape[1])), torch.tensor([48_000]))
+        found = core(front).last_hidden_state
+        assert found.shape == model_states[-1].shape
+        return
+    found = core(front).last_hidden_state
+    torch.testing.assert_close(found, wanted[-1], atol=1e-4, rtol=1e-3)
+
+
+@torch.no_grad()
+def test_shallow_prompts_pass_through_all_blocks_and_deep_ones_do_not():
+    outs = {}
+    for spec in ("shallow_prompt(length=4)", "deep_prompt(length=4)"):
+        model = backbone("hubert-layer-post")
+        delta = pegbox.attach(model, spec)
+        for tensor in delta.parameters():
+            tensor.copy_(torch.randn(tensor.shape, generator=torch.Generator().manual_seed(2)))
+        outs[spec] = model(*alone(6000))
+        assert sum(tensor.numel() for tensor in delta.parameters()) == 4 * 32 * (1 if "shallow" in spec else 3)
+    shallow, deep = outs.values()
+    assert torch.equal(shallow[1], deep[1])
+    assert not torch.allclose(shallow[2], deep[2])
+
+
+def test_frames_count_and_heads_never_see_prompts():
+    model = backbone("wavlm-layer-post")
+    plain = [x.shape for x in model(*batch(*LENGTHS))]
+    pegbox.attach(model, "deep_prompt(length=5) + prefix(length=3) + conv_adapter(squeeze=4)")
+    assert [x.shape for x in model(*batch(*LENGTHS))] == plain
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["mean", "first"])
+def test_blocks_work_on_fewer_frames_and_states_keep_their_rate(kind):
+    model = backbone("hubert-layer-post")
+    plain, seen = model(*batch(*LENGTHS)), []
+    pegbox.attach(model, f'downsample(factor=4, kind="{kind}")')
+    model.blocks[1].attention.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.append(args[0].shape[1]), with_kwargs=True
+    )
+    states = model(*batch(*LENGTHS))
+    assert seen == [-(-plain[0].shape[1] // 4)]
+    assert [x.shape for x in states] == [x.shape for x in plain]
+    groups = states[1][0].unfold(0, 4, 4)  # (groups, width, 4)
+    assert torch.equal(groups, groups[..., :1].expand_as(groups))
+
+
+def test_prompts_on_a_bare_wavlm_are_refused_with_the_reason():
+    bare = network("wavlm-layer-post")
+    pegbox.attach(bare, "deep_prompt(length=2)")
+    with pytest.raises(RecipeError, match="need Pegbox's own fold"):
+        bare(torch.randn(1, 6000))
+
+
+@pytest.mark.parametrize("variant", SPEECH[:1])
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("conv_adapter(reduction=5)", r"reduction=5\): does not divide the width 32"),
+        ("conv_adapter(squeeze=64)", r"squeeze=64.*from 1 to 32"),
+        ('conv_adapter(at=["frames"])', "looks across frames and must stand inside a block"),
+        ("conformer_adapter(kernel=4)", "odd number"),
+        ("conformer_adapter(size=0)", "from 1 to 32"),
+        ("prefix(length=0)", "at least one key"),
+        ("deep_prompt(length=0)", "at least one prompt"),
+        ("ipet(size=33)", "a size from 1 to 32"),
+    ],
+)
+def test_refusals(variant, spec, message):
+    with pytest.raises(RecipeError, match=message):
+        pegbox.attach(backbone(variant), spec)
