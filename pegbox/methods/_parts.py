@@ -1,7 +1,11 @@
 """Pieces that several methods share. Trained numbers are fp32 and act in the precision of what they meet."""
 
+from collections.abc import Iterable, Iterator
+
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from pegbox.sites import Edit, Site, on, owned
 
 
 class Affine(nn.Linear):
@@ -22,3 +26,25 @@ class Shift(nn.Module):
     def forward(self, tensor: Tensor) -> Tensor:  # (out,) or (out, in)
         """Returns the tensor with the difference added."""
         return tensor + self.difference.to(tensor.dtype)
+
+
+def norm_in_fp32(norm: nn.Module, x: Tensor) -> Tensor:  # (batch, time, width)
+    """Returns x normalised in fp32, in x's precision."""
+    normed: Tensor = norm(x.float())
+    return normed.to(x.dtype)
+
+
+def draw(module: nn.Module, deviation: float) -> None:
+    """Draws the weights of a module's linear maps from a normal distribution and zeroes their biases."""
+    for part in module.modules():
+        if isinstance(part, nn.Linear):
+            nn.init.normal_(part.weight, std=deviation)
+            nn.init.zeros_(part.bias)
+
+
+def shifts(sites: Iterable[Site], *tensors: str) -> Iterator[Edit]:
+    """Yields one trained difference to each of these tensors that a site's module has."""
+    for site in sites:
+        for tensor in tensors:
+            if owned(site, tensor):
+                yield on(site, tensor, Shift(getattr(site.owner, tensor)))

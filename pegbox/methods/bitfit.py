@@ -7,8 +7,8 @@ the same number to every score of a query changes nothing. Take `k` out of `at` 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pegbox.methods._parts import Shift
-from pegbox.sites import Edit, Sites, on, owned
+from pegbox.methods._parts import shifts
+from pegbox.sites import Edit, Sites
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,4 @@ class BitFit:
 
     def plan(self, sites: Sites) -> Iterator[Edit]:
         """Yields one shift of a bias a site."""
-        for site in sites(*self.at):
-            if owned(site, "bias"):
-                yield on(site, "bias", Shift(site.owner.bias))  # type: ignore[union-attr, arg-type]
+        yield from shifts(sites(*self.at), "bias")

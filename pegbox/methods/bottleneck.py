@@ -4,13 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor, nn
-
-from pegbox.errors import RecipeError
-from pegbox.methods._parts import Affine
-from pegbox.sites import Edit, Site, Sites, around
-
-ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh}
+from pegbox.methods._adapter import Adapter
+from pegbox.sites import Edit, Sites, around
 
 
 @dataclass(frozen=True)
@@ -31,32 +26,9 @@ class Bottleneck:
 
     def plan(self, sites: Sites) -> Iterator[Edit]:
         """Yields one bottleneck a site."""
+        parallel = self.form == "parallel"
         for site in sites(*self.at):
-            yield around(site, Adapter(site, self))
-
-
-class Adapter(nn.Module):
-    """y + scale·B(y), or y + scale·B(x) in the parallel form."""
-
-    def __init__(self, site: Site, settings: Bottleneck) -> None:
-        super().__init__()
-        parallel = settings.form == "parallel"
-        reads = site.input_width if parallel else site.output_width
-        if site.place == "memory" or site.role == "wave" or site.role.startswith("conv"):
-            raise RecipeError(f"bottleneck: the site '{site.name}' holds no frames; choose from enter … leave, frames")
-        if not 1 <= settings.size <= reads:
-            raise RecipeError(f"bottleneck(size={settings.size}): at '{site.name}' the size goes from 1 to {reads}")
-        self.parallel, self.scale = parallel, settings.scale
-        self.norm = nn.LayerNorm(reads) if settings.norm else nn.Identity()
-        self.down = Affine(reads, settings.size)
-        self.activation = ACTIVATIONS[settings.activation]()
-        self.up = Affine(settings.size, site.output_width)
-        nn.init.zeros_(self.up.weight)
-        nn.init.zeros_(self.up.bias)
-
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:  # (batch, time, in), (batch, time, out)
-        """Returns y with the bottleneck's output added."""
-        reads = x if self.parallel else y
-        inner = self.norm(reads.float()).to(reads.dtype) if isinstance(self.norm, nn.LayerNorm) else reads
-        added: Tensor = self.up(self.activation(self.down(inner)))
-        return y + self.scale * added
+            adapter = Adapter(
+                "bottleneck", site, self.size, self.activation, parallel=parallel, norm=self.norm, scale=self.scale
+            )
+            yield around(site, adapter)

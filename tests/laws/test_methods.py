@@ -6,16 +6,15 @@ from _models import (
     DEPTH,
     NOT_IDENTITY,
     ONE_EACH,
-    VARIANTS,
     alone,
     attach_or_skip,
     backbone,
     batch,
     hooks,
     method_names,
+    product,
     same,
     snapshot,
-    specs,
     toy_loss,
 )
 from torch.testing import assert_close
@@ -25,21 +24,31 @@ from pegbox import registry, surgery
 from pegbox.errors import RecipeError, WeightsError
 
 LENGTHS = (6000, 4000)
-PRODUCT = [pytest.param(variant, spec, id=f"{variant}-{spec}") for variant in VARIANTS for spec in specs()]
+PRODUCT = [pytest.param(variant, spec, id=f"{variant}-{spec}") for variant, spec in product()]
 EVERY = pytest.mark.parametrize(("variant", "spec"), PRODUCT)
 SOME = pytest.mark.parametrize("variant", ONE_EACH)
-WITHOUT_BLOCKS = ("full", "linear_probe", "weighted_sum")
-MERGING = ("lora", "bitfit", "full", "linear_probe", "weighted_sum")
+WITHOUT_BLOCKS = (
+    *("chapter", "reprogramming", "full", "linear_probe", "weighted_sum"),
+    *("inter_adapter", "l_adapter", "ladder"),
+)
+MERGING = (
+    *("lora", "bitfit", "full", "linear_probe", "weighted_sum"),
+    *("adapter_bias", "ia3", "layernorm", "top_blocks"),
+    *("lora_fa", "vera", "hydra"),
+)
 
 
 def blind(name):
     """Returns whether exact arithmetic gives this tensor no gradient: the bias of a key."""
     parts = name.replace("/", ".").replace(":", ".").split(".")
-    return "bias" in parts and bool({"k", "k_proj"} & set(parts))
+    return "bias" in parts and bool({"k", "k_proj", "linear_k"} & set(parts))
 
 
 def promises_identity(spec):
-    return not NOT_IDENTITY & {call.name for call in registry.parse(spec)}
+    calls = registry.parse(spec)
+    options = [option for call in calls for option in call.options]
+    drawn = ("start", "paper") in options or ("start", "ones") in options
+    return not (drawn or NOT_IDENTITY & {call.name for call in calls})
 
 
 def train(model, delta, steps=2, rate=1e-2):
@@ -107,7 +116,7 @@ def test_detach_gives_every_bit_back(variant, spec):
     assert same(tensors, snapshot(model))
     assert hooks(model) == hanging
     assert sorted(order) == sorted(id(t) for t in model.core.parameters())
-    assert [t.requires_grad for t in model.core.parameters()] == flags
+    assert {id(t): t.requires_grad for t in model.core.parameters()} == dict(zip(order, flags, strict=True))
     with torch.no_grad():
         assert all(torch.equal(old, new) for old, new in zip(before, model(*batch(*LENGTHS)), strict=True))
 
@@ -121,7 +130,9 @@ def test_saved_and_loaded_is_exact(variant, spec, tmp_path):
     surgery.save(delta, tmp_path / "delta.safetensors")
     again = surgery.load(attach_or_skip(fresh, spec).eval(), tmp_path / "delta.safetensors")
     assert same(delta.tensors(), again.tensors())
-    assert delta.tensors().keys() == dict(delta.named_parameters()).keys() | dict(delta.named_buffers()).keys()
+    drawn = {f"{at}.{name}" for at, module in delta.named_modules() for name in module._non_persistent_buffers_set}
+    kept = {*dict(delta.named_parameters()), *dict(delta.named_buffers())} - drawn  # the rest comes from a seed again
+    assert {*delta.tensors()} == kept
     for first, second in zip(model(*batch(*LENGTHS)), fresh(*batch(*LENGTHS)), strict=True):
         assert torch.equal(first, second)
 
@@ -167,7 +178,7 @@ def test_a_range_of_blocks_edits_those_blocks_only(variant, name):
     with torch.no_grad():
         before = model(*batch(*LENGTHS))
     if name in WITHOUT_BLOCKS:
-        with pytest.raises(RecipeError, match="a range has no effect"):
+        with pytest.raises(RecipeError, match=r"a range has no effect|has no site"):
             pegbox.attach(model, f'{name}(blocks="-1:")')
         return
     delta = attach_or_skip(model, f'{name}(blocks="-1:")')

@@ -1,0 +1,61 @@
+"""The bottleneck that several methods share: down, activation, up, added to what a site gives."""
+
+from typing import Final
+
+from torch import Tensor, nn
+
+from pegbox.errors import RecipeError
+from pegbox.methods._parts import Affine, norm_in_fp32
+from pegbox.sites import Site
+
+ACTIVATIONS: Final = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh}
+
+
+def share(size: int | None, width: int, parts: int) -> int:
+    """Returns the chosen size, or where none was chosen one part in `parts` of the width."""
+    return max(1, width // parts) if size is None else size
+
+
+def fitting(name: str, site: Site, size: int, parallel: bool = False) -> int:
+    """Returns the width that a bottleneck reads at a site, or refuses a site or size that cannot be meant."""
+    if site.place == "memory" or site.role == "wave" or site.role.startswith("conv"):
+        raise RecipeError(f"{name}: the site '{site.name}' holds no frames; choose from enter … leave, frames")
+    reads = site.input_width if parallel else site.output_width
+    if not 1 <= size <= reads:
+        raise RecipeError(f"{name}(size={size}): at '{site.name}' the size goes from 1 to {reads}")
+    return reads
+
+
+class Adapter(nn.Module):
+    """y + scale·B(y), or y + scale·B(x) in the parallel form; identity at the start (up = 0).
+
+    The scale may be a number, or a parameter: of one element, or one a channel.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        site: Site,
+        size: int,
+        activation: str,
+        *,
+        parallel: bool = False,
+        norm: bool = False,
+        scale: float | nn.Parameter = 1.0,
+    ) -> None:
+        super().__init__()
+        reads = fitting(name, site, size, parallel)
+        self.parallel, self.scale = parallel, scale
+        self.norm = nn.LayerNorm(reads) if norm else None
+        self.down = Affine(reads, size)
+        self.activation = ACTIVATIONS[activation]()
+        self.up = Affine(size, site.output_width)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:  # (batch, time, in), (batch, time, out)
+        """Returns y with the bottleneck's output added."""
+        reads = x if self.parallel else y
+        inner = reads if self.norm is None else norm_in_fp32(self.norm, reads)
+        added: Tensor = self.up(self.activation(self.down(inner)))
+        return y + added * (self.scale.to(y.dtype) if isinstance(self.scale, Tensor) else self.scale)
