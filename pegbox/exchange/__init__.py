@@ -1,0 +1,59 @@
+"""Exchange with other libraries: adapter folders of `peft` both ways, and merged networks as `transformers` saves them.
+
+Peft's folder is a description in JSON and tensors by module path; both are read and written here without peft.
+"""
+
+from pathlib import Path
+from typing import Final, Literal
+
+from pegbox import backbones, surgery
+from pegbox import run as run_
+from pegbox.delta import Delta
+from pegbox.exchange._merged import export_merged
+from pegbox.exchange._network import Network, fresh
+from pegbox.exchange._peft_in import Imported, import_peft
+from pegbox.exchange._peft_out import described, write
+from pegbox.run import Run
+
+OURS: Final = "pegbox.safetensors"  # head and layer weights, for which peft and a bare network have no place
+Form = Literal["merged", "peft"]
+
+
+def export_peft(delta: Delta, model: Network, folder: str | Path, source: str = "") -> None:
+    """Writes an attached LoRA, IA³ or LayerNorm delta as peft does, by the module paths of `model`.
+
+    `PeftModel.from_pretrained` reads it over a network of `model`'s class; for a `Backbone` over that by which its
+    checkpoint is loaded, such as `HubertModel`. `source` is the checkpoint that the folder names as its base.
+
+    Raises:
+        RecipeError: for what peft cannot express; nothing has been written then.
+    """
+    config, tensors = described(delta, model, source)
+    with fresh(folder) as part:
+        write(part, config, tensors)
+
+
+def export_run(run: Run | str | Path, folder: str | Path, form: Form, backbone: str | None = None) -> None:
+    """Writes a finished run's adapter or merged network; head and layer weights go beside it, `pegbox.safetensors`.
+
+    `backbone` says where the run's checkpoint lies now, if it was moved. The network is read in fp32.
+    """
+    run = run if isinstance(run, Run) else run_.load(run)
+    tuned = run_.open_model(run, backbone, "fp32")
+    rest = {name: tensor for name, tensor in tuned.tensors().items() if not name.startswith("delta.")}
+    if form == "peft":
+        export_peft(tuned.delta, tuned.backbone, folder)
+    else:
+        export_merged(tuned.delta, tuned.backbone, folder)
+    about = {"task": run.recipe.task, "features": run.recipe.features, "vocabulary": list(tuned.vocabulary)}
+    surgery.save_tensors(Path(folder) / OURS, rest, about | {"method": run.recipe.method})
+
+
+def import_file(folder: str | Path, backbone: str, out: str | Path) -> str:
+    """Takes a folder of peft's over into a file for `pegbox.surgery.load`, and returns the method that it is."""
+    found = import_peft(folder, backbones.load(backbone))
+    surgery.save_tensors(out, found.tensors, {"method": found.method, "backbone": backbone})
+    return found.method
+
+
+__all__ = ["OURS", "Form", "Imported", "export_merged", "export_peft", "export_run", "import_file", "import_peft"]
