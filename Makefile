@@ -1,4 +1,4 @@
-# make demo: the main job on real speech, with a table at the end.   make test: lint, types, tests.
+# make demo: the encoder that comes with Pegbox, tuned on speech that it makes itself.   make test: lint, types, tests.
 # Both set everything up themselves in .venv.
 PYTHON ?= python3
 BIN := .venv/bin
@@ -10,11 +10,11 @@ BIN := .venv/bin
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,bench,plot]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,bench,demo]"
 	@touch $@
 
 demo: .venv/ready
-	$(BIN)/python -m pegbox.demo
+	$(BIN)/pegbox demo
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""The command line: `pegbox train`, `check`, `eval`, `predict`, `show`, `list`. Heavy imports stay inside commands."""
+"""The command line: a function a command, and `pegbox --help` lists them. Heavy imports stay inside."""
 
 import csv
 import json
@@ -94,6 +94,27 @@ def check(
     print_plan(planned)
 
 
+@app.command()
+def params(
+    backbone: Annotated[str, typer.Argument(help="Hub id, local folder or shipped name of the pretrained network.")],
+    method: Annotated[str, typer.Argument(help="Such as 'lora(rank=8)' or 'lora + bitfit'.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say how many numbers a method trains on a backbone, by the place of its edits. Reads no weights."""
+    from pegbox.training.prepare import parts
+
+    found = parts(backbone, method)
+    if as_json:
+        _print_json(asdict(found) | {"total": found.total, "share": found.share})
+        return
+    rows = [(part.method, part.role, part.edits, part.parameters) for part in found.parts]
+    total = ("total", "", sum(part.edits for part in found.parts), found.total)
+    _print_table(
+        ["method", "at", "edits", "parameters", f"of {found.backbone:,}"],
+        [[*map(str, row[:3]), f"{row[3]:,}", f"{row[3] / found.backbone:.4%}"] for row in (*rows, total)],
+    )
+
+
 @app.command("eval")
 def evaluate(
     run: RunFolder,
@@ -134,6 +155,34 @@ def predict(
 
 
 @app.command()
+def export(
+    run: RunFolder,
+    folder: Annotated[Path, typer.Argument(help="A new folder.")],
+    form: Annotated[
+        Literal["merged", "peft"], typer.Option("--as", help="A whole network of transformers, or a peft adapter.")
+    ] = "merged",
+    backbone: OtherBackbone = None,
+) -> None:
+    """Write a finished run for transformers or peft; head and layer weights go beside it into pegbox.safetensors."""
+    from pegbox.exchange import OURS, export_run
+
+    export_run(run, folder, form, backbone)
+    typer.echo(f"{folder}: {form}, with the head in {OURS}")
+
+
+@app.command("import-peft")
+def import_peft(
+    folder: Annotated[Path, typer.Argument(help="A folder that peft saved: LoRA, IA3 or LayerNorm tuning.")],
+    backbone: Annotated[str, typer.Argument(help="Hub id, local folder or shipped name of its network.")],
+    out: Annotated[Path, typer.Argument(help="The delta's file, which pegbox.surgery.load reads.")],
+) -> None:
+    """Take an adapter of peft over: print what it is as a method, and write its numbers as a delta."""
+    from pegbox import exchange
+
+    typer.echo(exchange.import_file(folder, backbone, out))
+
+
+@app.command()
 def show(
     run: RunFolder,
     curve: Annotated[Path | None, typer.Option(help="Draw the learning curve into this PNG, PDF or SVG file.")] = None,
@@ -153,6 +202,21 @@ def show(
         print_result(result, run)
 
 
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Runs and picture go here; what is finished is kept.")] = Path("runs/demo"),
+    listen: Annotated[bool, typer.Option("--listen", help="Only write some clips as WAV files, to be heard.")] = False,
+) -> None:
+    """Tune the encoder that comes with Pegbox by several methods on speech that it makes itself; needs no data."""
+    from pegbox import demo as demo_
+
+    if listen:
+        for path, about in demo_.listen(out / "listen"):
+            typer.echo(f"{path}  {about}")
+    else:
+        demo_.show(out)
+
+
 @app.command("list")
 def list_(
     kind: Annotated[Literal["methods", "backbones", "tasks", "corpora"], typer.Argument(help="What to list.")],
@@ -160,18 +224,22 @@ def list_(
 ) -> None:
     """List what there is, with options and defaults."""
     found = [registry.describe(kind, name) for name in registry.names(kind)]
+    with_weights = registry.shipped() if kind == "backbones" else {}
     if as_json:
         _print_json(
             [
                 {"name": each.name, "summary": each.summary, "options": {k: str(v) for k, v in each.options.items()}}
                 for each in found
             ]
+            + [{"name": name, "summary": card, "options": {}} for name, card in with_weights.items()]
         )
         return
     for each in found:
         typer.echo(typer.style(each.name, bold=True) + f"  {each.summary}")
         for key, option in each.options.items():
             typer.echo(f"    {key}: {option}")
+    for name, card in with_weights.items():
+        typer.echo(typer.style(name, bold=True) + f"  with weights: {card}")
 
 
 def main() -> None:

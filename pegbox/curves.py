@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 from pegbox.errors import RecipeError
@@ -36,20 +37,24 @@ def draw(folder: Path, out: Path) -> None:
     _save(figure, out)
 
 
-def compare(results: Mapping[str, Mapping[str, Any]], title: str, out: Path) -> None:
-    """Draws each method's mean test score, with deviation, over the numbers it trains in the backbone."""
-    figure = _figure(6.4, 4)
-    axes = figure.subplots()
-    for index, (name, result) in enumerate(results.items()):
-        metric, trained = result["metric"], max(result["parameters"]["delta"], 1)
-        mean, spread = result["mean"]["test"][metric], result["deviation"]["test"][metric]
-        drawn = axes.errorbar(trained, mean, yerr=spread, marker="o", capsize=3)
-        place = (7, 6 if index % 2 else -14)  # neighbours in size on either side of their points
-        axes.annotate(name, (trained, mean), place, textcoords="offset points", color=drawn[0].get_color())
-    axes.set(xscale="log", xlabel="numbers trained in the backbone (none at the left edge)", title=title)
-    axes.set_ylabel(f"test {next(iter(results.values()))['metric']}")
-    axes.margins(x=0.16)
-    axes.grid(alpha=0.3)
+def compare(panels: Mapping[str, Mapping[str, Mapping[str, Any]]], title: str, out: Path) -> None:
+    """Draws each method's mean test score, with deviation, over the numbers it trains in the backbone.
+
+    `panels` is task → method → result of a run; a panel a task.
+    """
+    figure = _figure(0.8 + 5.6 * len(panels), 4)
+    for axes, (task, results) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        for index, (name, result) in enumerate(results.items()):
+            scores = [trial["scores"]["test"][trial["metric"]] for trial in result.get("trials", [result])]
+            trained, spread = max(result["parameters"]["delta"], 1), stdev(scores) if len(scores) > 1 else None
+            drawn = axes.errorbar(trained, fmean(scores), yerr=spread, marker="o", capsize=3)
+            place = (7, 6 if index % 2 else -14)  # neighbours in size on either side of their points
+            axes.annotate(name, (trained, fmean(scores)), place, textcoords="offset points", color=drawn[0].get_color())
+        axes.set(xscale="log", xlabel="numbers trained in the backbone (none at the left edge)", title=task)
+        axes.set_ylabel(f"test {next(iter(results.values()))['metric']}")
+        axes.margins(x=0.16, y=0.12)
+        axes.grid(alpha=0.3)
+    figure.suptitle(title)
     _save(figure, out)
 
 

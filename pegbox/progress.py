@@ -16,10 +16,10 @@ from pegbox.training.trial import AnyEvent, Cached, Started
 
 
 class Display:
-    """A listener that shows progress, unless silent."""
+    """A listener that shows progress: nothing when silent, only the moving bar when brief."""
 
-    def __init__(self, silent: bool = False) -> None:
-        self.console = Console(stderr=True, quiet=silent)
+    def __init__(self, silent: bool = False, brief: bool = False) -> None:
+        self.console, self.brief = Console(stderr=True, quiet=silent), brief
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -58,6 +58,8 @@ class Display:
 
     def _started(self, event: Started) -> None:
         self.best, self.task = "", None
+        if self.brief:
+            return
         name = f"seed {event.seed}" + (f", fold {event.fold}" if event.fold is not None else "")
         counts = ", ".join(f"{part} {number:,}" for part, number in event.parameters.items())
         self.console.print(f"[bold]{name}[/bold]  {counts}")
@@ -75,6 +77,8 @@ class Display:
         if event.best:
             metric, value = next(iter(event.scores.items()))
             self.best = f", best {metric} {value:.4f}"
+        if self.brief:
+            return
         scores = ", ".join(f"{name} {value:.4f}" for name, value in event.scores.items())
         star = " [bold]*[/bold]" if event.best else ""
         self.console.print(f"  step {event.step:>6}  loss {event.loss:.4f}  {scores}{star}")

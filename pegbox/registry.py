@@ -1,5 +1,6 @@
 """A name is a file, a spec is a call: `lora(rank=4)` means `methods/lora.py` with that option.
 
+A file in a folder bears both names: `synthetic_keywords` is `corpora/synthetic/keywords.py`.
 Names, options, types and defaults are read from the source text, so that listing and checking
 import nothing heavy; only `build` imports a plug-in. Specs hold plain values and are never executed.
 """
@@ -80,12 +81,19 @@ def parse(spec: str, where: str = "spec") -> tuple[Call, ...]:
 def names(kind: str) -> dict[str, str]:
     """Returns name → module of every plug-in of a kind: the folder's files and installed entry points."""
     folder = Path(__file__).parent / kind
-    found = {path.stem: f"pegbox.{kind}.{path.stem}" for path in sorted(folder.glob("[!_]*.py"))}
+    paths = [path.relative_to(folder).with_suffix("") for path in sorted(folder.glob("**/[!_]*.py"))]
+    found = {"_".join(path.parts): ".".join(("pegbox", kind, *path.parts)) for path in paths}
     for point in entry_points(group=f"pegbox.{kind}"):
         if point.name in found:
             raise RecipeError(f"{kind}: the plug-in '{point.name}' from {point.value} takes a name already in use")
         found[point.name] = point.value
     return found
+
+
+def shipped() -> dict[str, str]:
+    """Returns name → first line of the model card of every checkpoint that comes with Pegbox."""
+    cards = sorted((Path(__file__).parent / "backbones").glob("*/README.md"))
+    return {card.parent.name: card.read_text(encoding="utf-8").partition("# ")[2].partition("\n")[0] for card in cards}
 
 
 @cache
@@ -137,9 +145,8 @@ def fit(value: Any, annotation: str) -> Any:
 
 
 def _source(kind: str, name: str, module: str) -> Path:
-    own = Path(__file__).parent / kind / f"{name}.py"
-    if module == f"pegbox.{kind}.{name}":  # asking the import system would import the package, and torch with it
-        return own
+    if module.startswith(f"pegbox.{kind}."):  # asking the import system would import the package, and torch with it
+        return Path(__file__).parent.joinpath(*module.split(".")[1:]).with_suffix(".py")
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
         raise RecipeError(f"{kind}: the plug-in '{name}' points to {module}, which cannot be found")

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -25,6 +25,7 @@ from pegbox.training.prepare import assemble, corpus_rows, plan
 from pegbox.training.trial import ARTEFACT, AnyEvent, Finished, Session, Started, put, run_trial
 
 Listener = Callable[[AnyEvent, Path], None]
+Precision = Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Run:
     def predict(self, paths: Iterable[str | Path], backbone: str | None = None) -> list[Prediction]:
         """Returns one plain row a file, in the order given: id, said, and probabilities where the task has them."""
         rows = [Row(str(path), str(path), {}) for path in paths]
-        return _predict(_open(self, backbone), rows)
+        return _predict(open_model(self, backbone), rows)
 
     def evaluate(self, split: str = "test", corpus: str | None = None, backbone: str | None = None) -> dict[str, float]:
         """Returns the scores on a split of the run's corpus, or of another one."""
@@ -49,7 +50,7 @@ class Run:
             raise RecipeError(f"{recipe.corpus}: no rows in the split '{split}'")
         task = tasks.build(recipe.task)
         true = [task.truth(row.labels) for row in wanted]
-        said = _predict(_open(self, backbone), wanted)
+        said = _predict(open_model(self, backbone), wanted)
         return task.score([{**each, "true": truth} for each, truth in zip(said, true, strict=True)])
 
 
@@ -101,6 +102,28 @@ def load_trials(folder: str | Path) -> list[Run]:
     return [load(place) for place in places]
 
 
+def open_model(run: Run, backbone: str | None = None, precision: Precision | None = None) -> Tuned:
+    """Returns a run's model with its trained tensors; `backbone` says where the checkpoint lies now, if it was moved.
+
+    The frozen network is held in the precision that it was trained in, or in another one.
+
+    Raises:
+        WeightsError: when the checkpoint is another one than the run was trained on.
+    """
+    tensors, about = read_tensors(run.folder / ARTEFACT)
+    known: Any = about["backbone"]
+    network = backbones.load(backbone or _source(known), precision or known["precision"])
+    if network.digest != known["digest"]:
+        raise WeightsError(
+            f"{run.folder}: trained on a backbone with digest {known['digest']}; "
+            f"{network.source} has {network.digest}: it is another network or other weights"
+        )
+    task = tasks.build(run.recipe.task)
+    model = assemble(run.recipe, network, task, tuple(about["vocabulary"]))  # type: ignore[arg-type]
+    model.load_tensors(tensors)
+    return model.to(default_device()).eval()
+
+
 def as_recipe(recipe: Recipe | str | Path | dict[str, Any]) -> Recipe:
     """Returns a recipe from a recipe, its settings, or the path of a TOML file."""
     if isinstance(recipe, Recipe):
@@ -133,6 +156,7 @@ def summarise(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
         split: {name: [each["scores"][split][name] for each in results] for name in names}
         for split, names in splits.items()
     }
+    spread = stdev if len(results) > 1 else lambda single: 0.0
     best = first
     for each in results[1:]:
         score, other = (one["scores"]["valid"][first["metric"]] for one in (each, best))
@@ -143,7 +167,7 @@ def summarise(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "metric": first["metric"],
         "better": first["better"],
         "mean": {split: {name: fmean(v) for name, v in scores.items()} for split, scores in values.items()},
-        "deviation": {split: {name: stdev(v) for name, v in scores.items()} for split, scores in values.items()},
+        "deviation": {split: {name: spread(v) for name, v in scores.items()} for split, scores in values.items()},
         "parameters": first["parameters"],
         "seconds": {name: sum(e["seconds"].get(name, 0.0) for e in results) for name in first["seconds"]},
         "peak_memory_mb": max(each["peak_memory_mb"] for each in results),
@@ -186,21 +210,6 @@ def _trial(session: Session, seed: int, fold: int | None, place: Path, listener:
             if isinstance(event, Finished):
                 result = event.result | {"trial": place.name}
     return result
-
-
-def _open(run: Run, backbone: str | None) -> Tuned:
-    tensors, about = read_tensors(run.folder / ARTEFACT)
-    known: Any = about["backbone"]
-    network = backbones.load(backbone or _source(known), known["precision"])
-    if network.digest != known["digest"]:
-        raise WeightsError(
-            f"{run.folder}: trained on a backbone with digest {known['digest']}; "
-            f"{network.source} has {network.digest}: it is another network or other weights"
-        )
-    task = tasks.build(run.recipe.task)
-    model = assemble(run.recipe, network, task, tuple(about["vocabulary"]))  # type: ignore[arg-type]
-    model.load_tensors(tensors)
-    return model.to(default_device()).eval()
 
 
 def _source(known: dict[str, str]) -> str:

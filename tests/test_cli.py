@@ -257,10 +257,41 @@ def test_check_tells_counts_without_weights_and_audio(trained, hubert, tones, cl
     assert "256" in text.out
 
 
+def test_params_tells_trained_numbers_by_role_without_weights(hubert, cli, tmp_path):
+    (tmp_path / "config.json").write_bytes((hubert / "config.json").read_bytes())
+    method = 'lora(rank=2, at=["q", "conv"]) + prefix(length=1, projection=3, blocks="1:") + l_adapter(size=4)'
+    said = cli("params", tmp_path, method, "--json")
+    assert (said.code, said.err) == (0, "")
+    found = json.loads(said.out)
+    core = pegbox.load_backbone(str(hubert)).core
+    assert found["family"] == "hubert" and found["backbone"] == sum(t.numel() for t in core.parameters())
+    by_role = {(part["method"], part["role"]): (part["edits"], part["parameters"]) for part in found["parts"]}
+    assert by_role["lora", "q"] == (2, 2 * 2 * (16 + 16))
+    assert by_role["lora", "conv"] == (7, 2 * 10 + 4 * 2 * 8 * 3 + 2 * 2 * 8 * 2 + 7 * 8 * 2)
+    assert by_role["prefix", "memory"][0] == 1
+    assert by_role["l_adapter", "beside the network"][0] == 1
+    assert found["total"] == sum(numbers for _, numbers in by_role.values())
+    assert found["share"] == found["total"] / found["backbone"]
+    text = cli("params", tmp_path, method)
+    assert f"{found['total']:,}" in text.out and "beside the network" in text.out
+
+
+def test_params_counts_shared_tensors_once_and_a_freed_backbone(hubert, cli):
+    found = json.loads(cli("params", hubert, "compacter(size=4, n=4)", "--json").out)
+    delta = pegbox.attach(pegbox.load_backbone(str(hubert)), "compacter(size=4, n=4)")
+    assert found["total"] == sum(tensor.numel() for tensor in delta.parameters())
+    (whole,) = json.loads(cli("params", hubert, "full", "--json").out)["parts"]
+    assert whole["role"] == "everything" and whole["parameters"] > 1000
+    assert json.loads(cli("params", hubert, "linear_probe", "--json").out)["total"] == 0
+    refused = cli("params", hubert, "loro")
+    assert refused.code != 0 and "did you mean 'lora'" in refused.err
+
+
 @pytest.mark.parametrize("kind", registry.KINDS)
 def test_list(kind, cli):
     found = json.loads(cli("list", kind, "--json").out)
-    assert [each["name"] for each in found] == [*registry.names(kind)]
+    with_weights = registry.shipped() if kind == "backbones" else ()
+    assert [each["name"] for each in found] == [*registry.names(kind), *with_weights]
     assert all(each["summary"] for each in found)
     text = cli("list", kind).out
     assert all(each["name"] in text and each["summary"] in text for each in found)

@@ -7,7 +7,6 @@ import pytest
 from _made import SHARED
 
 import pegbox
-from pegbox.demo import jobs
 
 ENCODER = SHARED / "models" / "whisper-tiny-en-encoder"
 pytestmark = pytest.mark.skipif(
@@ -16,8 +15,13 @@ pytestmark = pytest.mark.skipif(
 
 
 def test_digits_of_unseen_speakers(tmp_path: Path) -> None:
-    job = next(job for job in jobs(SHARED, full=False) if job.settings["method"] == "lora(rank=8)")
-    settings = job.settings | {"seeds": [0], "train": {"steps": 58, "validate_steps": 29}}
+    settings = {
+        "backbone": str(ENCODER),
+        "method": "lora(rank=8)",
+        "task": 'classify(label="word")',
+        "corpus": f'fsdd(root="{SHARED}/data/real/fsdd", test_speakers=["lucas", "yweweler"])',
+        "train": {"steps": 58, "validate_steps": 29},
+    }
     result = pegbox.train(settings, tmp_path / "run")
     assert result["clips"] == {"train": 1800, "valid": 200, "test": 1000}
     assert result["parameters"]["delta"] == 49_152 and result["parameters"]["backbone"] == 8_208_384

@@ -145,7 +145,7 @@ def test_a_number_that_is_not_finite_is_refused(spec):
 def test_an_unknown_name_answers_with_the_nearest():
     with pytest.raises(RecipeError, match="methods: unknown name 'lorra'; did you mean 'lora'"):
         registry.describe("methods", "lorra")
-    with pytest.raises(RecipeError, match="unknown name 'zzzzzz'; known: bitfit"):
+    with pytest.raises(RecipeError, match=r"unknown name 'zzzzzz'; known: .*bitfit"):
         registry.describe("methods", "zzzzzz")
 
 

@@ -179,6 +179,25 @@ def test_each_method_of_a_union_has_its_own_rate(hubert: Path, tones: Path) -> N
     assert {g["peak"] for g in trainer.optimizer.param_groups if g["name"].startswith("delta.freed")} == {5e-5}
 
 
+@pytest.mark.parametrize("more", ["", ", dora=True", ', at=["conv", "q"]'])
+def test_a_method_may_ask_for_a_multiple_of_its_rate(hubert: Path, tones: Path, more: str) -> None:
+    settings = {"delta_lr": 0.125, "warmup": 0.0}
+    trainer, _ = trainer_of(recipe_of(hubert, tones, f"lora(rank=2, up_rate=16{more}) + bitfit", train=settings))
+    groups = [group for group in trainer.optimizer.param_groups if group["name"].startswith("delta.")]
+    ups = [group for group in groups if group["name"].endswith(".up")]
+    assert ups and {group["peak"] for group in ups} == {2.0}
+    assert {group["peak"] for group in groups if not group["name"].endswith(".up")} == {0.125}
+    optim.set_rates(trainer.optimizer, 0.5)
+    assert {group["lr"] for group in ups} == {1.0}
+
+
+def test_a_rate_for_no_trained_tensor_is_refused(hubert: Path, tones: Path) -> None:
+    trainer, _ = trainer_of(recipe_of(hubert, tones))
+    next(iter(trainer.model.delta.edits.values())).rates = {"upp": 16.0}
+    with pytest.raises(RecipeError, match=r"sets the rate of '.*\.upp', which is no trained tensor"):
+        optim.make_optimizer(trainer.model, methods.parse("lora(rank=2)"), trainer.settings)
+
+
 def test_accumulation_equals_one_large_batch(hubert: Path, tones: Path) -> None:
     results = []
     for accumulate, clips in ((1, 6), (3, 2)):
