@@ -43,13 +43,13 @@ def _jobs(shared: Path, method: str, seeds: int, sounds: bool) -> list[Job]:
         "task": 'classify(label="word")',
         "corpus": f'fsdd(root="{shared}/data/real/fsdd", test_speakers=["lucas", "yweweler"])',
         "seeds": list(range(seeds)),
-        "train": {"epochs": 30 if probe else 8, "precision": "bf16"},
+        "train": {"epochs": 30 if probe else 8},
     }
     events = {
         "task": 'classify(label="event")',
         "corpus": f'esc10(root="{shared}/data/real/esc10")',
         "folds": [1, 2, 3, 4, 5],
-        "train": {"epochs": 30 if probe else 12, "precision": "bf16"},
+        "train": {"epochs": 30 if probe else 12},
     }
     jobs = [Job("digits", shared_part | digits), Job("esc10", shared_part | events)]
     return jobs if sounds else jobs[:1]

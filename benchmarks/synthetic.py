@@ -51,7 +51,7 @@ def _run(given: argparse.Namespace, name: str, method: str, seed: int) -> float:
         "task": task,
         "corpus": corpus.format(seed),
         "seeds": [seed],
-        "train": {"epochs": epochs, "precision": "bf16"},
+        "train": {"epochs": epochs},
     }
     result = run_job(Job(f"{name}-{seed}", settings), given.out)
     return float(result["scores"]["test"][result["metric"]])

@@ -4,7 +4,7 @@ All trained numbers of a method live in its `Delta`, never in the backbone. Only
 trains the backbone's own tensors, in place.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Final, Protocol, runtime_checkable
@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from pegbox import hooks
+from pegbox.entries import Entries, train_inside
 from pegbox.errors import RecipeError, WeightsError
 from pegbox.hooks import Undo
-from pegbox.sites import Edit, Mixing, Reframing, Side
+from pegbox.sites import Edit, Mixing, Reframing, Side, Site
 
 _carrying: Final[WeakSet[nn.Module]] = WeakSet()
 
@@ -61,6 +62,7 @@ class Delta(nn.Module):
         self.freed = nn.ParameterDict()
         self._restore = [lambda: _carrying.discard(core), _freeze(core), *([ready(core)] if ready else [])]
         self._attached: list[tuple[Edit, Undo]] = []
+        self._keep: dict[int, Undo] = {}  # of edits that train entries in place: how to leave them there
         _carrying.add(core)
         try:
             for edit in self._named():
@@ -98,10 +100,10 @@ class Delta(nn.Module):
         """
         for edit, _ in self._attached:
             _check_mergeable(edit)
-        inside = [pair for pair in self._attached if pair[0].verb != "around"]
+        own = [pair for pair in self._attached if pair[0].verb != "around"]
         around = [pair for pair in self._attached if pair[0].verb == "around"]
-        for edit, undo in [*inside, *reversed(around)]:  # in the order in which they act
-            _merge(edit, undo)
+        for edit, undo in [*own, *reversed(around)]:  # in the order in which they act
+            _merge(edit, self._keep.get(id(edit), undo))
         self._attached.clear()
         self._leave()
 
@@ -112,18 +114,12 @@ class Delta(nn.Module):
     @torch.no_grad()
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> "Delta":
         """Takes over stored numbers; names and shapes must be exactly those of this method on this network."""
-        own = self.state_dict(keep_vars=True)
-        expected = {name: tuple(tensor.shape) for name, tensor in own.items()}
-        found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-        if expected != found:
-            wrong = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
-            raise WeightsError(
-                f"{len(wrong)} stored tensors do not fit this method on this network, first '{wrong[0]}': "
-                f"stored {found.get(wrong[0], 'not at all')}, wanted {expected.get(wrong[0], 'not at all')}"
-            )
-        for name, tensor in own.items():
-            tensor.copy_(tensors[name])
+        take_over(self.state_dict(keep_vars=True), tensors, "this method on this network")
         return self
+
+    def entries(self) -> Iterator[Entries]:
+        """Yields what is trained inside the network's own tensors, for a trainer that clips or thins it."""
+        yield from (module for module in self.edits.values() if isinstance(module, Entries))
 
     def _leave(self) -> None:
         while self._restore:
@@ -140,8 +136,8 @@ class Delta(nn.Module):
             raise RecipeError("two methods of a union want to stand between the network and the head; choose one")
         for name, edit in plan:
             self._take(name, edit)
-        inside = [edit for _, edit in plan if edit.verb != "around"]
-        return inside + [edit for _, edit in reversed(plan) if edit.verb == "around"]
+        own = [edit for _, edit in plan if edit.verb != "around"]
+        return own + [edit for _, edit in reversed(plan) if edit.verb == "around"]
 
     def _take(self, name: str, edit: Edit) -> None:
         if edit.module is None:
@@ -158,6 +154,9 @@ class Delta(nn.Module):
             return lambda: None
         if edit.site is None or edit.module is None:
             return self._free(core, unused)
+        if isinstance(edit.module, Entries):
+            undo, self._keep[id(edit)] = train_inside(edit.site.owner, edit.tensor, _home(edit.site), edit.module)
+            return undo
         if edit.verb == "on":
             return hooks.on(edit.site.owner, edit.tensor, edit.module)
         if isinstance(edit.module, Reframing):
@@ -180,6 +179,32 @@ class Delta(nn.Module):
         return undo
 
 
+@torch.no_grad()
+def take_over(own: Mapping[str, Tensor], given: Mapping[str, Tensor], what: str) -> None:
+    """Copies stored numbers into tensors of the same names and shapes; places of a child network must be the same.
+
+    Raises:
+        WeightsError: naming the first that does not fit; nothing has been changed then.
+    """
+    expected = {name: tuple(tensor.shape) for name, tensor in own.items()}
+    found = {name: tuple(tensor.shape) for name, tensor in given.items()}
+    if expected != found:
+        wrong = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
+        raise WeightsError(
+            f"{len(wrong)} stored tensors do not fit {what}, first '{wrong[0]}': "
+            f"stored {found.get(wrong[0], 'not at all')}, wanted {expected.get(wrong[0], 'not at all')}"
+        )
+    for name, tensor in own.items():
+        if tensor.dtype == torch.uint8 and not torch.equal(tensor.cpu(), given[name].cpu()):
+            raise WeightsError(f"the stored child network is another one: its places in '{name}' differ")
+    for name, tensor in own.items():
+        tensor.copy_(given[name])
+
+
+def _home(site: Site) -> nn.Module:
+    return site.entry if site.home is None else site.home
+
+
 def _freeze(core: nn.Module) -> Undo:
     flags = [(parameter, parameter.requires_grad) for parameter in core.parameters()]
     core.requires_grad_(False)
@@ -196,7 +221,7 @@ def _mergeable(module: object) -> Mergeable | None:
 
 
 def _check_mergeable(edit: Edit) -> None:
-    if edit.verb in ("on", "free") or (edit.site is not None and edit.site.owner and _mergeable(edit.module)):
+    if edit.verb in ("on", "inside", "free") or (edit.site is not None and edit.site.owner and _mergeable(edit.module)):
         return
     place = edit.site.name if edit.site else "the network"
     raise RecipeError(
@@ -214,6 +239,8 @@ def _merge(edit: Edit, undo: Undo) -> None:
         owner.weight.copy_(weight)
         if bias is not None:
             owner.bias.copy_(bias)
+        undo()
+    elif edit.verb == "inside":
         undo()
     elif parametrize.is_parametrized(owner, edit.tensor):
         parametrize.remove_parametrizations(owner, edit.tensor, leave_parametrized=True)

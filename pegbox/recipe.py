@@ -29,6 +29,7 @@ class Train:
     head_lr: float = 1e-3
     layers_lr: float = 1e-2
     delta_lr: float = 0.0
+    optimizer: Literal["adamw", "childnet_adamw"] = "adamw"
     weight_decay: float = 0.01
     warmup: float = 0.1  # share of all steps
     schedule: Literal["constant", "linear", "cosine"] = "linear"

@@ -15,14 +15,15 @@ from pegbox import recipe as recipe_
 from pegbox.errors import PegboxError, RecipeError, WeightsError
 from pegbox.recipe import Recipe, dumps
 from pegbox.rows import Row
-from pegbox.surgery import read_tensors
+from pegbox.surgery import put, read_tensors
 from pegbox.tasks import Prediction
 from pegbox.training.feed import Feed, in_order
 from pegbox.training.logs import Recorder
 from pegbox.training.loop import better, default_device
 from pegbox.training.model import Tuned
 from pegbox.training.prepare import assemble, corpus_rows, plan
-from pegbox.training.trial import ARTEFACT, AnyEvent, Finished, Session, Started, put, run_trial
+from pegbox.training.probe import by_method
+from pegbox.training.trial import ARTEFACT, AnyEvent, Finished, Session, Started, run_trial
 
 Listener = Callable[[AnyEvent, Path], None]
 Precision = Literal["fp32", "bf16"]
@@ -119,7 +120,8 @@ def open_model(run: Run, backbone: str | None = None, precision: Precision | Non
             f"{network.source} has {network.digest}: it is another network or other weights"
         )
     task = tasks.build(run.recipe.task)
-    model = assemble(run.recipe, network, task, tuple(about["vocabulary"]))  # type: ignore[arg-type]
+    choices = by_method(tensors)
+    model = assemble(run.recipe, network, task, tuple(about["vocabulary"]), choices)  # type: ignore[arg-type]
     model.load_tensors(tensors)
     return model.to(default_device()).eval()
 

@@ -53,6 +53,17 @@ class Sites:
     table: tuple[Site, ...]
     chosen: tuple[int, ...]
     norms_first: bool = False  # whether norm2 stands before the FFN (pre-norm) or behind its residual
+    held: tuple[tuple[Site, str], ...] = ()  # every tensor of the blocks and of the norms outside them
+
+    def pool(self) -> Iterator[tuple[Site, str]]:
+        """Yields every tensor of the chosen blocks, and of the norms outside them when all blocks are chosen.
+
+        A place and the tensor's name there, in the order of the network's own parameters.
+        """
+        everything = len(self.chosen) == self.depth
+        for site, tensor in self.held:
+            if everything or (site.block in self.chosen and "." in site.role):
+                yield site, tensor
 
     def __call__(self, *roles: str) -> Iterator[Site]:
         """Yields the sites of these roles; `conv` means every convolution of the stem."""
@@ -185,7 +196,7 @@ def beside_ffn(sites: Sites) -> Iterator[Site]:
 class Edit:
     """One change that a method plans: what to do (`verb`), where, and with which trained module."""
 
-    verb: Literal["around", "on", "free", "before", "beside"]
+    verb: Literal["around", "on", "inside", "free", "before", "beside"]
     site: Site | None
     module: nn.Module | None
     tensor: str = ""
@@ -201,6 +212,11 @@ def on(site: Site, tensor: str, module: nn.Module) -> Edit:
     if site.owner is None or getattr(site.owner, tensor, None) is None:
         raise RecipeError(f"the site '{site.name}' owns no {tensor}")
     return Edit("on", site, module, tensor)
+
+
+def inside(site: Site, tensor: str, module: nn.Module) -> Edit:
+    """Plans that some entries of a tensor which a site's module owns are trained in place."""
+    return Edit("inside", site, module, tensor)
 
 
 def before(site: Site, module: Reframing) -> Edit:

@@ -52,6 +52,17 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], about: Mapping
         raise PegboxError(f"{path}: cannot be written ({problem}); make room or choose another folder") from problem
 
 
+def put(path: Path, text: str) -> None:
+    """Writes a text file whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    except OSError as problem:
+        part.unlink(missing_ok=True)
+        raise PegboxError(f"{path}: cannot be written ({problem.strerror}); make room, then go on") from problem
+
+
 def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, object]]:
     """Returns the tensors and the description of a file written by `save_tensors`."""
     try:

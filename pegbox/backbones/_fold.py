@@ -120,7 +120,35 @@ def find_sites(family: Family, core: nn.Module, front: nn.Module | None) -> Site
     for index, block in enumerate(blocks.children()):
         table += [_site(block, where, role, index, width) for role, where in family.roles.items()]
     depth = len(list(blocks.children()))
-    return Sites(family.name, width, depth, tuple(table), tuple(range(depth)), family.norms_first(config))
+    held = tuple(_held(family, core))
+    return Sites(family.name, width, depth, tuple(table), tuple(range(depth)), family.norms_first(config), held)
+
+
+def _held(family: Family, core: nn.Module) -> Iterator[tuple[Site, str]]:
+    """Yields every tensor of the blocks and of the norms outside them and the convolutions, in the core's order."""
+    blocks = list(core.get_submodule(family.blocks).children())
+    homes = {f"{family.blocks}.{index}": block for index, block in enumerate(blocks)}
+    after = False  # whether the blocks have been passed
+    for path, owner in core.named_modules():
+        home = next((name for name in homes if path == name or path.startswith(f"{name}.")), None)
+        after = after or home is not None
+        norm = isinstance(owner, nn.LayerNorm) and not any(part.startswith("conv") for part in path.split("."))
+        if home is None and not norm:
+            continue
+        place = Site(
+            role=path.removeprefix(f"{home}.") if home else path,
+            block=int(home.rpartition(".")[2]) if home else (len(blocks) - 1 if after else None),
+            entry=owner,
+            exit=owner,
+            place="output",
+            owner=owner,
+            input_width=0,
+            output_width=0,
+            home=homes[home] if home else owner,
+        )
+        for tensor, _ in owner.named_parameters(recurse=False):
+            if family.reads(f"{path}.{tensor}"):
+                yield place, tensor
 
 
 def digest(core: nn.Module, front: Front, unread: tuple[str, ...] = ()) -> str:

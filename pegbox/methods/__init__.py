@@ -1,8 +1,10 @@
 """Methods: one file each, a pure plan of edits at sites."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor
 
 from pegbox import registry
 from pegbox.delta import Term
@@ -15,6 +17,31 @@ class Method(Protocol):
 
     def plan(self, sites: Sites) -> Iterator[Edit]:
         """Yields edits, touching no weights."""
+
+
+class Probe(Protocol):
+    """What a method may ask of the task's data before it plans."""
+
+    def importance(self, tensors: Mapping[str, Tensor], wish: Any) -> dict[str, Tensor]:
+        """Returns the importance of every entry of these tensors of the network, fp32 and not negative."""
+
+    def note(self, report: Mapping[str, object]) -> None:
+        """Keeps a report beside the run."""
+
+
+@runtime_checkable
+class Deciding(Protocol):
+    """A method that chooses by weights or data before it plans; an artefact stores its choice."""
+
+    @property
+    def needs_data(self) -> bool:
+        """Whether the choice needs gradients of the task."""
+
+    def decide(self, sites: Sites, probe: Probe | None) -> dict[str, Tensor]:
+        """Returns the choice as plain tensors, under the names that an artefact gives them."""
+
+    def settle(self, sites: Sites, choice: Mapping[str, Tensor]) -> Iterator[Edit]:
+        """Yields the edits of a choice."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +74,28 @@ def parse(spec: str, where: str = "method") -> tuple[Chosen, ...]:
     return tuple(chosen)
 
 
-def plan(methods: tuple[Chosen, ...], sites: Sites) -> tuple[Term, ...]:
-    """Returns what each method means on these sites."""
-    return tuple(Term(each.name, _edits(each, sites)) for each in methods)
+def plan(
+    methods: tuple[Chosen, ...], sites: Sites, choices: Mapping[str, Mapping[str, Tensor]] | None = None
+) -> tuple[Term, ...]:
+    """Returns what each method means on these sites; `choices` holds what deciding methods chose, by name."""
+    return tuple(Term(each.name, _edits(each, sites, choices or {})) for each in methods)
 
 
-def _edits(each: Chosen, sites: Sites) -> tuple[Edit, ...]:
-    edits = tuple(each.method.plan(sites.within(each.blocks)))
+def decide(methods: tuple[Chosen, ...], sites: Sites, probe: Probe) -> dict[str, dict[str, Tensor]]:
+    """Returns what the deciding methods of a union choose, by name."""
+    return {
+        each.name: each.method.decide(sites.within(each.blocks), probe if each.method.needs_data else None)
+        for each in methods
+        if isinstance(each.method, Deciding)
+    }
+
+
+def _edits(each: Chosen, sites: Sites, choices: Mapping[str, Mapping[str, Tensor]]) -> tuple[Edit, ...]:
+    within = sites.within(each.blocks)
+    if each.name in choices and isinstance(each.method, Deciding):
+        edits = tuple(each.method.settle(within, choices[each.name]))
+    else:
+        edits = tuple(each.method.plan(within))
     inside = any(edit.site is not None and edit.site.block is not None for edit in edits)
     if not edits and each.features is None:
         raise RecipeError(f"{each.name}: none of the sites that it was given can be edited; see its option 'at'")
@@ -62,4 +104,4 @@ def _edits(each: Chosen, sites: Sites) -> tuple[Edit, ...]:
     return edits
 
 
-__all__ = ["Chosen", "Method", "parse", "plan"]
+__all__ = ["Chosen", "Deciding", "Method", "Probe", "decide", "parse", "plan"]

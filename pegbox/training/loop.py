@@ -149,6 +149,8 @@ class Trainer:
         if not self.model.training:  # walking all modules costs more than a step on pooled features
             self.model.train()
         clips = sum(len(group) for group in chunk)
+        for entries in self.model.delta.entries():
+            entries.passes = len(chunk)
         total = 0.0
         for group in chunk:
             loss = self._loss(group)
@@ -156,12 +158,26 @@ class Trainer:
             self.accelerator.backward(loss * weight)
             total += float(loss.detach()) * weight
         self._check_alive()
-        tensors = [tensor for group in self.optimizer.param_groups for tensor in group["params"]]
-        self.accelerator.clip_grad_norm_(tensors, self.settings.clip)
+        self._clip()
         optim.set_rates(self.optimizer, optim.factor(share, self.settings))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return total
+
+    def _clip(self) -> None:
+        """Limits the gradient's norm: that of what is trained or, where a child network asks, of its whole parent."""
+        tensors = [tensor for group in self.optimizer.param_groups for tensor in group["params"]]
+        parents = [entries for entries in self.model.delta.entries() if entries.parent]
+        if not parents:
+            self.accelerator.clip_grad_norm_(tensors, self.settings.clip)
+        else:
+            inside = {id(entries.values) for entries in parents}
+            gradients = [each.grad for each in tensors if each.grad is not None]
+            others = [each.grad.square().sum() for each in tensors if each.grad is not None and id(each) not in inside]
+            norm = torch.stack([*others, *(entries.squares for entries in parents)]).sum().sqrt()
+            torch._foreach_mul_(gradients, (self.settings.clip / (norm + 1e-6)).clamp(max=1.0))
+        for entries in self.model.delta.entries():
+            entries.thin()
 
     def _loss(self, group: Sequence[Row]) -> Tensor:
         batch = self.feed.batch(group)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from pegbox.backbones import Backbone, padding_mask
-from pegbox.delta import Delta
-from pegbox.errors import RecipeError, WeightsError
+from pegbox.delta import Delta, take_over
+from pegbox.errors import RecipeError
 from pegbox.rows import Row
 from pegbox.tasks import Task
 
@@ -72,18 +72,9 @@ class Tuned(nn.Module):
         """Returns a copy of everything an artefact stores, on the CPU."""
         return {name: tensor.detach().to("cpu", copy=True) for name, tensor in self._stored().items()}
 
-    @torch.no_grad()
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Takes over an artefact's tensors; every one must be there and fit."""
-        own = self._stored()
-        shapes = {name: tuple(tensor.shape) for name, tensor in own.items()}
-        if shapes != {name: tuple(tensor.shape) for name, tensor in tensors.items()}:
-            strange = sorted({*shapes} ^ {*tensors}) or sorted(
-                n for n in shapes if shapes[n] != tuple(tensors[n].shape)
-            )
-            raise WeightsError(f"the artefact does not fit this recipe: {len(strange)} tensors, first '{strange[0]}'")
-        for name, tensor in own.items():
-            tensor.copy_(tensors[name])
+        take_over(self._stored(), tensors, "this recipe")
 
     def forward(self, batch: Batch) -> Tensor:
         """Returns the head's logits: (batch, classes) for pooling tasks, else (batch, time, units)."""

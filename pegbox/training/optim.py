@@ -13,15 +13,51 @@ from pegbox.recipe import Train
 from pegbox.training.model import Tuned
 
 
-def make_optimizer(model: Tuned, methods: tuple[Chosen, ...], train: Train) -> torch.optim.AdamW:
+class ChildNetAdamW(torch.optim.Optimizer):
+    """The optimiser of the Child-Tuning code (arXiv:2109.05687), an older AdamW, for comparisons with it.
+
+    Its eps is added to the root of the uncorrected second moment, its decay follows the update.
+    """
+
+    def __init__(self, groups: Any, lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-7) -> None:
+        super().__init__(groups, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": 0.0})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """Updates every tensor that has a gradient."""
+        for group in self.param_groups:
+            for tensor in group["params"]:
+                if tensor.grad is not None:
+                    self._update(tensor, group)
+
+    def _update(self, tensor: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[tensor]
+        if not state:
+            state |= {"step": torch.zeros(()), "exp_avg": torch.zeros_like(tensor)}
+            state["exp_avg_sq"] = torch.zeros_like(tensor)
+        state["step"] += 1
+        (first, second), count = group["betas"], float(state["step"])
+        state["exp_avg"].mul_(first).add_(tensor.grad, alpha=1 - first)
+        state["exp_avg_sq"].mul_(second).addcmul_(tensor.grad, tensor.grad, value=1 - second)
+        spread = state["exp_avg_sq"].sqrt().add_(group["eps"])
+        size = group["lr"] * math.sqrt(1 - second**count) / (1 - first**count)
+        tensor.addcdiv_(state["exp_avg"], spread, value=-size)
+        if group["weight_decay"] > 0:
+            tensor.add_(tensor, alpha=-group["lr"] * group["weight_decay"])
+
+
+def make_optimizer(model: Tuned, methods: tuple[Chosen, ...], train: Train) -> torch.optim.Optimizer:
     """Returns the optimiser over exactly the trained tensors; weight decay acts on matrices of head and delta."""
     rates = {each.name: train.delta_lr or each.learning_rate for each in methods}
     freeing = next((term.name for term in model.delta.terms if any(edit.verb == "free" for edit in term.edits)), "")
-    groups = [_group(name, tensor, rates, freeing, train) for name, tensor in model.trained().items()]
+    matrices = {id(each.values) for each in model.delta.entries() if each.matrix}
+    groups = [_group(name, tensor, rates, freeing, train, matrices) for name, tensor in model.trained().items()]
     named = {group["name"]: group for group in groups}
     for name, multiple in multiples(model.delta).items():
         group = named[f"delta.{name}"]
         group["lr"] = group["peak"] = multiple * group["peak"]
+    if train.optimizer == "childnet_adamw":
+        return ChildNetAdamW(groups, train.head_lr)
     return torch.optim.AdamW(groups, lr=train.head_lr, fused=True)
 
 
@@ -71,12 +107,15 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
         optimizer.state[parameter] = {key: value.to(parameter.device, copy=True) for key, value in own.items()}
 
 
-def _group(name: str, tensor: nn.Parameter, rates: Mapping[str, float], freeing: str, train: Train) -> dict[str, Any]:
+def _group(
+    name: str, tensor: nn.Parameter, rates: Mapping[str, float], freeing: str, train: Train, matrices: set[int]
+) -> dict[str, Any]:
     part, _, rest = name.partition(".")
     if part == "delta":
         kind, _, key = rest.partition(".")
         peak = rates[freeing if kind == "freed" else key.partition(":")[0]]
     else:
         peak = train.layers_lr if part == "layers" else train.head_lr
-    decay = train.weight_decay if tensor.ndim > 1 and part != "layers" else 0.0
+    matrix = tensor.ndim > 1 or id(tensor) in matrices  # of a child network only entries are there
+    decay = train.weight_decay if matrix and part != "layers" else 0.0
     return {"params": [tensor], "name": name, "lr": peak, "peak": peak, "weight_decay": decay}

@@ -2,17 +2,18 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final
 
 import torch
+from torch import Tensor
 
 from pegbox import backbones, corpora, methods, registry, tasks
 from pegbox import rows as rows_
 from pegbox.backbones import Backbone
-from pegbox.delta import Delta
+from pegbox.delta import Delta, Term
 from pegbox.errors import CorpusError, RecipeError
 from pegbox.methods import Chosen
 from pegbox.recipe import Recipe
@@ -22,6 +23,7 @@ from pegbox.training.cache import Layout
 from pegbox.training.feed import shuffled
 from pegbox.training.model import Features, Tuned
 
+Choices = Mapping[str, Mapping[str, Tensor]]
 SPLITS: Final = ("train", "valid", "test")
 _FOLD_VALID: Final = 0.125  # share of the other folds held out for validation
 
@@ -116,12 +118,29 @@ def data_of(rows: Sequence[Row], task: Task, backbone: Backbone) -> Data:
     return Data(parts, vocabulary)
 
 
-def assemble(recipe: Recipe, backbone: Backbone, task: Task, vocabulary: tuple[str, ...]) -> Tuned:
-    """Returns the model of a recipe: the method attached to the backbone, layer weights and a fresh head."""
+def assemble(
+    recipe: Recipe, backbone: Backbone, task: Task, vocabulary: tuple[str, ...], choices: Choices | None = None
+) -> Tuned:
+    """Returns the model of a recipe: the method attached to the backbone, layer weights and a fresh head.
+
+    `choices` holds what deciding methods have chosen (see `training/probe.py`).
+    """
     chosen = methods.parse(recipe.method)
-    delta = Delta(backbone.core, methods.plan(chosen, backbone.sites()), backbone.family.unused)
+    return _assemble(recipe, backbone, task, vocabulary, methods.plan(chosen, backbone.sites(), choices))
+
+
+def undecided(recipe: Recipe, backbone: Backbone, task: Task, vocabulary: tuple[str, ...]) -> Tuned:
+    """Returns the model of a recipe without the methods that decide by data, for them to decide on."""
+    others = tuple(each for each in methods.parse(recipe.method) if not isinstance(each.method, methods.Deciding))
+    return _assemble(recipe, backbone, task, vocabulary, methods.plan(others, backbone.sites()))
+
+
+def _assemble(
+    recipe: Recipe, backbone: Backbone, task: Task, vocabulary: tuple[str, ...], terms: tuple[Term, ...]
+) -> Tuned:
+    delta = Delta(backbone.core, terms, backbone.family.unused)
     try:
-        model = Tuned(backbone, delta, task, vocabulary, features_of(recipe, chosen))
+        model = Tuned(backbone, delta, task, vocabulary, features_of(recipe, methods.parse(recipe.method)))
         _check_reach(model)
     except RecipeError:
         delta.detach()

@@ -15,17 +15,18 @@ from accelerate import Accelerator
 
 from pegbox import backbones, methods, tasks
 from pegbox.backbones import Backbone
-from pegbox.errors import PegboxError, RecipeError
+from pegbox.errors import RecipeError
 from pegbox.places import cache_folder
 from pegbox.recipe import Recipe, dumps
-from pegbox.surgery import save_tensors
+from pegbox.surgery import put, read_tensors, save_tensors
 from pegbox.tasks import Prediction
-from pegbox.training import checkpoint
+from pegbox.training import checkpoint, probe
 from pegbox.training.cache import StateCache
 from pegbox.training.feed import Feed
 from pegbox.training.loop import Event, Step, Stopped, Trainer, Validated
 from pegbox.training.model import Tuned
 from pegbox.training.prepare import (
+    Choices,
     Data,
     assemble,
     corpus_digest,
@@ -36,6 +37,7 @@ from pegbox.training.prepare import (
     frames_of,
     frozen_precision,
     layout_of,
+    undecided,
 )
 
 STATE: Final = "state.safetensors"
@@ -118,13 +120,30 @@ def run_trial(session: Session, seed: int, fold: int | None, folder: Path) -> It
     clock = Clock()
     with clock.phase("prepare"):
         data = session.data(fold)
+        choices = _choices(session, data, seed, folder)
         torch.manual_seed(seed)
-        model = assemble(session.recipe, session.backbone, session.task, data.vocabulary)
+        model = assemble(session.recipe, session.backbone, session.task, data.vocabulary, choices)
         model.to(session.accelerator.device)
     try:
         yield from _run(session, model, data, (seed, fold), folder, clock)
     finally:
         model.delta.detach()
+
+
+def _choices(session: Session, data: Data, seed: int, folder: Path) -> Choices | None:
+    """Returns what deciding methods chose: of an interrupted run what it stored, else from the first batches."""
+    chosen = methods.parse(session.recipe.method)
+    if not any(isinstance(each.method, methods.Deciding) for each in chosen):
+        return None
+    if not (folder / probe.CHOICE).exists():
+        torch.manual_seed(seed)  # the head that training will start with
+        model = undecided(session.recipe, session.backbone, session.task, data.vocabulary)
+        model.to(session.accelerator.device)
+        try:
+            probe.decide(model, chosen, data.rows["train"], session.recipe.train, seed, folder)
+        finally:
+            model.delta.detach()
+    return probe.by_method(read_tensors(folder / probe.CHOICE)[0])
 
 
 def _run(
@@ -192,19 +211,9 @@ def write(
     put(folder / "env.json", json.dumps(environment(session), indent=1))
     result = result | {"artefact_bytes": (folder / ARTEFACT).stat().st_size}
     put(folder / "result.json", json.dumps(result, indent=1))
-    (folder / STATE).unlink(missing_ok=True)
+    for name in (STATE, probe.CHOICE):
+        (folder / name).unlink(missing_ok=True)
     return result
-
-
-def put(path: Path, text: str) -> None:
-    """Writes a text file whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    except OSError as problem:
-        part.unlink(missing_ok=True)
-        raise PegboxError(f"{path}: cannot be written ({problem.strerror}); make room, then go on") from problem
 
 
 def environment(session: Session) -> dict[str, Any]:

@@ -245,6 +245,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "mms_adapter": ("mms_adapter(size=4)",),
     "e_adapter": ("e_adapter(size=4)",),
     "adapter_bias": ("adapter_bias", 'adapter_bias(start="ones")'),
+    "child": (
+        'child(keep=0.05, choose="magnitude")',
+        'child(keep=0.2, choose="magnitude", scope="tensor", clip="parent", at=["q", "up", "norm2"])',
+    ),
     "compacter": ("compacter(n=4)", 'compacter(size=6, n=2, at=["ffn"])'),
     "ia3": ("ia3", f"ia3(at={LINEAR})"),
     "top_blocks": ("top_blocks(count=2)",),
@@ -344,6 +348,11 @@ def batch(*lengths: int) -> tuple[Tensor, Tensor]:  # → (batch, samples), (bat
     for row, samples in enumerate(lengths):
         wave[row, :samples] = clip(samples, seed=samples)
     return wave, torch.tensor(lengths)
+
+
+def trained_inside(tensor: Tensor) -> bool:
+    """Returns whether entries of this tensor are trained in place."""
+    return bool(getattr(tensor, "_pegbox_entries", False))
 
 
 def alone(samples: int) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,122 @@
+"""Some entries of a network's own tensors, trained in place: a child network's values and where they stand."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from pegbox.errors import RecipeError
+from pegbox.importance import pack, unpack
+
+Undo = Callable[[], None]
+_LARGEST: Final = 2**31 - 1  # entries of one tensor that int32 places can name
+
+
+class Entries(nn.Module):
+    """Trained values of some entries of one tensor. An optimiser, an artefact and a resume see these alone.
+
+    The dense gradient of the tensor is gathered into the gradient of `values` and dropped. With `parent` the squares
+    of all its entries are summed in `squares` first, over as many backward passes as `passes` says. `keep` below 1
+    takes a fresh random part of the entries at each update (`thin`).
+    """
+
+    index: Tensor
+
+    def __init__(self, tensor: Tensor, index: Tensor, parent: bool = False, keep: float = 1.0) -> None:
+        super().__init__()
+        if tensor.numel() > _LARGEST:
+            raise RecipeError(f"a tensor of {tensor.numel():,} entries is too large for a child network")
+        self.parent, self.keep = parent, keep
+        self.passes, self.seen, self.squares = 1, 0, torch.zeros(())
+        self.matrix = tensor.ndim > 1  # weight decay acts on those
+        chosen = torch.empty(len(index), device="meta") if tensor.is_meta else tensor.detach().reshape(-1)[index]
+        self.values = nn.Parameter(chosen.float()) if len(index) else None  # (entries chosen,)
+        if len(index) and not tensor.is_meta:
+            for name, code in zip(("low", "high"), pack(index, tensor.numel()), strict=True):
+                self.register_buffer(name, code)
+        self.register_buffer("index", index.int(), persistent=False)  # (entries chosen,), ascending
+
+    def gather(self, weight: Tensor) -> None:
+        """Takes the chosen entries of a tensor's new gradient and drops the gradient."""
+        dense = weight.grad
+        self.seen += 1
+        if dense is None or (self.parent and self.seen < self.passes):
+            return  # the norm of a sum is not the sum of norms: it stays dense until the last pass
+        if self.parent:
+            self.squares = dense.float().square().sum()
+        if self.values is not None:
+            own = dense.reshape(-1)[self.index].to(self.values.dtype)
+            self.values.grad = own if self.values.grad is None else self.values.grad + own
+        weight.grad, self.seen = None, 0
+
+    @torch.no_grad()
+    def thin(self) -> None:
+        """Keeps a random part `keep` of the gradient's entries, scaled by its inverse (task-free Child-Tuning)."""
+        if self.keep < 1 and self.values is not None and self.values.grad is not None:
+            drawn = torch.empty_like(self.values).bernoulli_(self.keep)
+            self.values.grad.mul_(drawn).div_(self.keep)
+
+
+def places(name: str, stored: Mapping[str, Tensor], entries: int) -> Tensor:
+    """Returns where the entries stand, from what an artefact or a choice stores of one tensor (int32)."""
+    if f"{name}.high" not in stored:
+        return torch.zeros(0, dtype=torch.int32)
+    return unpack(stored[f"{name}.low"], stored[f"{name}.high"], entries)
+
+
+def train_inside(owner: Any, tensor: str, home: nn.Module, entries: Entries) -> tuple[Undo, Undo]:
+    """Trains entries of a module's tensor in place; returns how to take that off, and how to leave the values there.
+
+    The values are written into the tensor before each pass through its owner or `home`, when they may have changed.
+    """
+    covered = parametrize.is_parametrized(owner, tensor)
+    weight: Tensor = owner.parametrizations[tensor].original if covered else owner._parameters[tensor]
+    if getattr(weight, "_pegbox_entries", False):
+        raise RecipeError(
+            f"two methods of a union train entries of the same '{tensor}'; put them into one child network"
+        )
+    if not weight.is_contiguous():
+        raise RecipeError(
+            f"a '{tensor}' is not contiguous in memory; call .contiguous() on the network's tensors first"
+        )
+    flat = weight.data.view(-1)
+    before = None if weight.is_meta else flat[entries.index].clone()
+    state = {"version": -1, "unsure": True}
+
+    @torch.no_grad()
+    def write(*_: object) -> None:
+        values = entries.values
+        if values is None or not (state["unsure"] or values._version != state["version"]):
+            return
+        weight.data.view(-1)[entries.index] = values.data.to(weight.dtype)
+        # Fused optimisers do not count versions: while there is a gradient, a step may follow.
+        state.update(version=values._version, unsure=values.grad is not None)
+
+    def gather(dense: Tensor) -> None:
+        entries.gather(dense)
+        state["unsure"] = True
+
+    weight.requires_grad_(True)
+    weight._pegbox_entries = True  # type: ignore[attr-defined]
+    hung = [  # a block may read the tensor without calling its owner, and others may call the owner before the block
+        *(module.register_forward_pre_hook(write) for module in {owner, home}),
+        weight.register_post_accumulate_grad_hook(gather),  # type: ignore[no-untyped-call]
+    ]
+
+    def leave() -> None:
+        write()
+        for hook in hung:
+            hook.remove()
+        weight.requires_grad_(False)
+        weight.grad = None
+        del weight._pegbox_entries  # type: ignore[attr-defined]
+
+    @torch.no_grad()
+    def undo() -> None:
+        leave()
+        if before is not None:
+            weight.data.view(-1)[entries.index] = before.to(weight.device)
+
+    return undo, leave

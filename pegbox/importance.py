@@ -1,0 +1,162 @@
+"""Which entries of many tensors matter most: exact selection without putting them together, and their distribution.
+
+The float32 bit patterns of numbers that are not negative are in the order of the numbers. Two counts of 16 bits each
+therefore find any order statistic exactly; no copy of all numbers is made or sorted.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pegbox.errors import NonFiniteError, RecipeError
+
+Rule = Literal["topk", "percentile"]
+SHARES: Final = (1e-4, 1e-3, 1e-2, 0.1, 0.3, 1.0)
+_HALF: Final = 1 << 16
+
+
+def select(importance: Mapping[str, Tensor], shares: Sequence[float], rule: Rule = "topk") -> list[dict[str, Tensor]]:
+    """Returns for each share of all entries, the most important ones: by name, flat places in ascending order (int32).
+
+    `topk` keeps exactly round(share · entries), the first ones of equals, and never an entry of zero importance.
+    `percentile` keeps what is not below numpy's linearly interpolated percentile in float32, as the Child-Tuning code
+    does: all equals at the threshold, and everything where that is zero. A smaller choice lies within a larger one.
+
+    Raises:
+        NonFiniteError: with the tensor's name, where an importance is not a finite number.
+    """
+    _check(importance, shares)
+    tensors = {name: tensor.detach().reshape(-1) for name, tensor in importance.items()}
+    count = sum(len(tensor) for tensor in tensors.values())
+    kept = [round(share * count) for share in shares]
+    if rule == "topk":
+        least = order_statistics(list(tensors.values()), [count - max(each, 1) for each in kept])
+        wanted = [(value, each if value > 0 else 0) for value, each in zip(least, kept, strict=True)]
+    else:
+        wanted = [(threshold(tensors.values(), share), count) for share in shares]
+    return [_at_least(tensors, value, most) for value, most in wanted]
+
+
+def threshold(tensors: Iterable[Tensor], share: float) -> float:
+    """Returns numpy's percentile 100 · (1 − share) of all entries, rounded to float32 as the comparison is."""
+    flat = [tensor.detach().reshape(-1) for tensor in tensors]
+    count = sum(len(each) for each in flat)
+    place = (count - 1) * ((1 - share) * 100 / 100)
+    low = min(max(math.floor(place), 0), count - 1)
+    high = min(low + 1, count - 1)
+    before, after = (np.float32(each) for each in order_statistics(flat, (low, high)))
+    part, gap = place - low, after - before
+    between = before + gap * part if part < 0.5 else after - gap * (1 - part)
+    return float(np.float32(between))
+
+
+def order_statistics(tensors: Sequence[Tensor], places: Sequence[int]) -> list[float]:
+    """Returns the entries that stand at these places (from 0) when all are sorted upwards; none may be negative."""
+    highs = sum(_counts(_bits(tensor) >> 16, _HALF // 2) for tensor in tensors)
+    ends = torch.as_tensor(highs).cumsum(0)
+    found = []
+    for place in places:
+        upper = int(torch.searchsorted(ends, place, right=True))
+        before = int(ends[upper - 1]) if upper else 0
+        lows = torch.zeros(_HALF, dtype=torch.long)
+        for tensor in tensors:
+            bits = _bits(tensor)
+            lows += _counts(bits[(bits >> 16) == upper] & (_HALF - 1), _HALF)
+        lower = int(torch.searchsorted(lows.cumsum(0), place - before, right=True))
+        found.append(np.array([upper << 16 | lower], dtype=np.int32).view(np.float32)[0].item())
+    return found
+
+
+def mass(importance: Mapping[str, Tensor], shares: Sequence[float] = SHARES) -> dict[float, float]:
+    """Returns the part of all importance that the most important entries hold, for several shares of entries."""
+    total = sum(float(tensor.double().sum()) for tensor in importance.values())
+    count = sum(tensor.numel() for tensor in importance.values())
+    found = {}
+    for share in shares:
+        kept = max(round(share * count), 1)
+        (least,) = order_statistics([tensor.reshape(-1) for tensor in importance.values()], (count - kept,))
+        above = [tensor[tensor > least] for tensor in importance.values()]
+        rest = kept - sum(len(each) for each in above)
+        found[share] = (sum(float(each.double().sum()) for each in above) + rest * least) / total if total else 0.0
+    return found
+
+
+def overlap(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> float:
+    """Returns the part of the second choice's entries that the first one has too."""
+    names = first.keys() & second.keys()
+    shared = sum(int(torch.isin(second[name], first[name], assume_unique=True).sum()) for name in names)
+    return shared / max(sum(len(index) for index in second.values()), 1)
+
+
+def pack(index: Tensor, entries: int) -> tuple[Tensor, Tensor]:
+    """Returns ascending places below `entries` in about 2 + log2(entries / places) bits each (Elias and Fano).
+
+    The low bits of each place stand side by side; the rest is a row of bits with one set at (rest + number of the
+    place).
+    """
+    places = index.cpu().numpy().astype(np.int64)
+    width = _low_bits(entries, len(places))
+    lows = (places[:, None] >> np.arange(width)) & 1
+    highs = np.zeros(len(places) + (entries >> width) + 1, dtype=np.uint8)
+    highs[(places >> width) + np.arange(len(places))] = 1
+    packed = (np.packbits(bits.astype(np.uint8).reshape(-1), bitorder="little") for bits in (lows, highs))
+    low, high = (torch.from_numpy(each) for each in packed)
+    return low, high
+
+
+def unpack(low: Tensor, high: Tensor, entries: int) -> Tensor:
+    """Returns the places that `pack` was given, as int32."""
+    set_bits = np.flatnonzero(np.unpackbits(high.cpu().numpy(), bitorder="little"))
+    rests = set_bits - np.arange(len(set_bits))
+    width = _low_bits(entries, len(rests))
+    bits = np.unpackbits(low.cpu().numpy(), count=len(rests) * width, bitorder="little").reshape(len(rests), width)
+    lows = (bits.astype(np.int64) << np.arange(width)).sum(1)
+    return torch.from_numpy(((rests << width) | lows).astype(np.int32))
+
+
+def _low_bits(entries: int, places: int) -> int:
+    return max(0, math.floor(math.log2(entries / places))) if places else 0
+
+
+def _at_least(tensors: Mapping[str, Tensor], least: float, most: int) -> dict[str, Tensor]:
+    """Returns the places of entries of at least this importance; of those that equal it as many as `most` leaves."""
+    found = {name: (tensor >= least).nonzero()[:, 0].int() for name, tensor in tensors.items()}
+    surplus = sum(len(index) for index in found.values()) - most
+    for name in reversed(found):
+        if surplus > 0:  # the last ones of equals go
+            equal = (tensors[name][found[name]] == least).nonzero()[:, 0][-surplus:]
+            found[name] = _without(found[name], equal)
+            surplus -= len(equal)
+    return {name: index for name, index in found.items() if len(index)}
+
+
+def _without(index: Tensor, places: Tensor) -> Tensor:
+    keep = torch.ones(len(index), dtype=torch.bool, device=index.device)
+    keep[places] = False
+    return index[keep]
+
+
+def _check(importance: Mapping[str, Tensor], shares: Sequence[float]) -> None:
+    wrong = [share for share in shares if not 0 < share <= 1]
+    if wrong:
+        raise RecipeError(f"keep={wrong[0]}: a share of all entries, above 0 and up to 1")
+    for name, tensor in importance.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise NonFiniteError(
+                f"the importance of '{name}' holds {int((~torch.isfinite(tensor)).sum())} numbers that are not finite; "
+                'lower the precision\'s risk with train.precision = "fp32", or look for broken clips'
+            )
+        if tensor.numel() and float(tensor.min()) < 0:
+            raise RecipeError(f"the importance of '{name}' is negative; only the order of sizes is meant")
+
+
+def _bits(tensor: Tensor) -> Tensor:
+    return tensor.detach().reshape(-1).float().view(torch.int32)
+
+
+def _counts(numbers: Tensor, most: int) -> Tensor:
+    return torch.bincount(numbers, minlength=most).cpu()

@@ -1,0 +1,144 @@
+"""Child networks: only a few of the network's own entries are trained, in place (Child-Tuning, arXiv:2109.05687).
+
+AD-TUNING (doi:10.21437/Interspeech.2023-1167) takes them for speech networks and chooses how many. Every other entry
+keeps its value bit for bit; values, optimiser state and artefact hold the chosen entries alone.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from pegbox import importance
+from pegbox.entries import Entries, places
+from pegbox.errors import RecipeError
+from pegbox.methods import Probe
+from pegbox.sites import Edit, Site, Sites, inside, owned
+
+Held = tuple[Site, str]
+
+
+@dataclass(frozen=True)
+class Child:
+    """Trains the share `keep` of all entries of the blocks and norms, or of the sites `at`; identity at the start.
+
+    `choose`: by the squares of the task's gradient ("fisher"), its mean's size ("gradient"), the size of the weights
+    ("magnitude"), or a fresh random part at every update ("random", Child-Tuning-F). `scope`: one ranking over all
+    tensors, or one a tensor. `batches`: how many training batches the gradients come from, 0 for one whole pass;
+    `stable` above 0 stops earlier, when that share of the choice stays the same on twice as many. `examples`:
+    gradients of batch means as published, or of each clip. `tensor_clip`: the largest norm of one tensor's gradient
+    there. `clip`: whether training clips by the norm of the child's gradient or of its parent's, as published.
+    """
+
+    keep: float = 0.01
+    choose: Literal["fisher", "gradient", "magnitude", "random"] = "fisher"
+    at: tuple[str, ...] = ()
+    scope: Literal["network", "tensor"] = "network"
+    threshold: Literal["topk", "percentile"] = "topk"
+    batches: int = 64
+    stable: float = 0.0
+    examples: Literal["batch", "each"] = "batch"
+    tensor_clip: float = 1.0
+    clip: Literal["child", "parent"] = "child"
+
+    learning_rate: ClassVar[float] = 1e-4
+
+    def __post_init__(self) -> None:
+        if not 0 < self.keep <= 1:
+            raise RecipeError(f"child(keep={self.keep}): a share of all entries, above 0 and up to 1")
+        if not 0 <= self.stable <= 1 or self.batches < 0 or self.tensor_clip < 0:
+            raise RecipeError("child: stable is a share from 0 to 1; batches and tensor_clip are not negative")
+
+    @property
+    def needs_data(self) -> bool:
+        """Whether the choice needs gradients of the task."""
+        return self.choose in ("fisher", "gradient")
+
+    def plan(self, sites: Sites) -> Iterator[Edit]:
+        """Yields one edit a tensor: as chosen without data, or on the meta device as many entries as there will be."""
+        pool = self._pool(sites)
+        if not all(tensor.is_meta for tensor in pool.values()):
+            if self.needs_data:
+                raise RecipeError(
+                    f'child(choose="{self.choose}") looks at data before it can be attached; use it in a recipe '
+                    'with pegbox.train, or take choose="magnitude"'
+                )
+            yield from self.settle(sites, self.decide(sites, None))
+            return
+        done = kept = 0
+        for (site, name), tensor in self._held(sites):
+            done += tensor.numel()
+            share = 1.0 if self.choose == "random" else self.keep
+            index = torch.arange(round(share * done) - kept, dtype=torch.int32, device="cpu")
+            kept += len(index)
+            if len(index):
+                yield inside(site, name, self._entries(tensor, index))
+
+    def decide(self, sites: Sites, probe: Probe | None) -> dict[str, Tensor]:
+        """Returns where the child's entries stand, packed, by tensor."""
+        pool = self._pool(sites)
+        if self.choose == "random":
+            chosen = {name: torch.arange(tensor.numel(), dtype=torch.int32) for name, tensor in pool.items()}
+        elif probe is None:
+            chosen = self._chosen({name: tensor.detach().float().abs() for name, tensor in pool.items()})
+        else:
+            found = probe.importance(pool, self)
+            chosen = self._chosen(found)
+            probe.note(_report(found, chosen))
+        packed = {name: importance.pack(index, pool[name].numel()) for name, index in chosen.items()}
+        lows = {f"{name}.low": low for name, (low, _) in packed.items()}
+        return lows | {f"{name}.high": high for name, (_, high) in packed.items()}
+
+    def settle(self, sites: Sites, choice: Mapping[str, Tensor]) -> Iterator[Edit]:
+        """Yields one edit for each tensor that has entries in the choice, or for all whose gradients are measured."""
+        for (site, name), tensor in self._held(sites):
+            index = places(_key(site, name), choice, tensor.numel())
+            if len(index) or self.clip == "parent":
+                yield inside(site, name, self._entries(tensor, index))
+
+    def agrees(self, found: Mapping[str, Tensor], before: dict[str, Tensor] | None) -> tuple[bool, dict[str, Tensor]]:
+        """Returns whether the choice by this importance is as `stable` as wished beside an earlier one, and itself."""
+        now = self._chosen(found)
+        return before is not None and importance.overlap(before, now) >= self.stable, now
+
+    def _chosen(self, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        if self.scope == "network":
+            return importance.select(found, [self.keep], self.threshold)[0]
+        alone = (importance.select({name: each}, [self.keep], self.threshold)[0] for name, each in found.items())
+        return {name: index for chosen in alone for name, index in chosen.items()}
+
+    def _entries(self, tensor: Tensor, index: Tensor) -> Entries:
+        return Entries(tensor, index, self.clip == "parent", self.keep if self.choose == "random" else 1.0)
+
+    def _held(self, sites: Sites) -> Iterator[tuple[Held, Tensor]]:
+        pool = [(s, t) for s in sites(*self.at) for t in ("weight", "bias") if owned(s, t)] if self.at else sites.pool()
+        for site, name in pool:
+            yield (site, name), getattr(site.owner, name)
+
+    def _pool(self, sites: Sites) -> dict[str, Tensor]:
+        pool = {_key(*held): tensor for held, tensor in self._held(sites)}
+        if not pool:
+            raise RecipeError("child: the chosen blocks and sites hold no tensor")
+        return pool
+
+
+def _key(site: Site, tensor: str) -> str:
+    return f"{site.name}:{tensor}".replace(".", "/")
+
+
+def _report(found: Mapping[str, Tensor], chosen: Mapping[str, Tensor]) -> dict[str, object]:
+    """Returns how importance is distributed: the part of it that the most important entries hold, and where it lies."""
+    total = sum(float(each.double().sum()) for each in found.values())
+    tables: dict[str, dict[str, list[float]]] = {"block": {}, "role": {}}
+    for name, each in found.items():
+        block, _, role = name.partition("/")
+        inner = block.isdigit()
+        keys = {"block": block if inner else "outside", "role": (role if inner else name).rpartition(":")[0]}
+        for table, key in keys.items():
+            row = tables[table].setdefault(key, [0.0, 0, 0])
+            row[0] += float(each.double().sum()) / total if total else 0.0
+            row[1] += each.numel()
+            row[2] += len(chosen.get(name, ()))
+    return {"mass": {f"{share:g}": part for share, part in importance.mass(found).items()}, **tables}

@@ -1,0 +1,134 @@
+"""Importance of a network's own entries from the task's gradients, measured once before training."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from pegbox import methods
+from pegbox.errors import NonFiniteError
+from pegbox.methods import Chosen
+from pegbox.recipe import Train
+from pegbox.rows import Row
+from pegbox.surgery import put, save_tensors
+from pegbox.training.feed import Feed, shuffled
+from pegbox.training.model import Tuned
+
+CHOICE: Final = "choice.safetensors"
+REPORT: Final = "importance.json"
+_FIRST_LOOK: Final = 8  # batches before a choice is compared with an earlier one
+
+
+class Probe:
+    """Measures importance on a model that carries no deciding method: the head as training starts with it."""
+
+    def __init__(self, model: Tuned, rows: Sequence[Row], train: Train, seed: int) -> None:
+        self.model, self.rows, self.train, self.seed = model, rows, train, seed
+        self.reports: list[dict[str, object]] = []
+        self.batches = 0
+        self._known: dict[tuple[object, ...], dict[str, Tensor]] = {}
+
+    def note(self, report: Mapping[str, object]) -> None:
+        """Keeps a report on an importance."""
+        self.reports.append({"batches": self.batches, **report})
+
+    def importance(self, tensors: Mapping[str, Tensor], wish: Any) -> dict[str, Tensor]:
+        """Returns the mean square of each entry's gradient over batches (or clips), or its mean's size; fp32.
+
+        The gradient of each tensor is first clipped to `wish.tensor_clip`. Equal wishes are measured once.
+
+        Raises:
+            NonFiniteError: naming the tensor whose gradient is not finite.
+        """
+        until = (wish.stable, wish.keep) if wish.stable else ()
+        key = (*tensors, wish.choose, wish.batches, wish.examples, wish.tensor_clip, *until)
+        if key not in self._known:
+            self._known[key] = self._measure(tensors, wish)
+        return self._known[key]
+
+    def _measure(self, tensors: Mapping[str, Tensor], wish: Any) -> dict[str, Tensor]:
+        total = {name: torch.zeros_like(tensor, dtype=torch.float32) for name, tensor in tensors.items()}
+        before, power = None, 2 if wish.choose == "fisher" else 1
+        self.batches = 0
+        with _gathered(tensors, total, power, wish.tensor_clip):
+            for group in self._groups(wish.examples == "each", wish.batches):
+                self._loss(group).backward()  # type: ignore[no-untyped-call]
+                self.model.zero_grad(set_to_none=True)
+                self.batches += 1
+                if wish.stable and self.batches >= _FIRST_LOOK and self.batches & (self.batches - 1) == 0:
+                    agreed, before = wish.agrees({name: each.abs() for name, each in total.items()}, before)
+                    if agreed:
+                        break
+        return {name: each.div_(self.batches).abs_() for name, each in total.items()}
+
+    def _groups(self, alone: bool, most: int) -> Iterator[list[Row]]:
+        batches = shuffled(self.rows, self.train.batch_seconds, self.train.batch_clips, self.seed, 0)
+        groups = [[row] for batch in batches for row in batch] if alone else batches
+        yield from groups[: most or None]
+
+    def _loss(self, group: Sequence[Row]) -> Tensor:
+        model, feed = self.model, Feed(self.model.backbone, None)
+        batch = feed.batch(group)
+        device = next(model.head.parameters()).device
+        logits = model(replace(batch, x=batch.x.to(device)))
+        loss = model.task.loss(logits, batch.frames, [row.labels for row in group], model.vocabulary)
+        return loss / self.train.accumulate
+
+
+def decide(
+    model: Tuned, chosen: tuple[Chosen, ...], rows: Sequence[Row], train: Train, seed: int, folder: Path
+) -> None:
+    """Lets the deciding methods choose by a model without them; writes choice and report into a run's folder."""
+    probe = Probe(model.train(), rows, train, seed)
+    found = methods.decide(chosen, model.backbone.sites(), probe)
+    tensors = {f"{name}:{key}": tensor for name, choice in found.items() for key, tensor in choice.items()}
+    if probe.reports:
+        put(folder / REPORT, json.dumps(probe.reports, indent=1))
+    save_tensors(folder / CHOICE, tensors, {"methods": sorted(found)})
+
+
+def by_method(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """Returns tensors named `method:rest`, as a choice or an artefact has them, by method."""
+    found: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        method, _, rest = name.removeprefix("delta.edits.").partition(":")
+        if rest:
+            found.setdefault(method, {})[rest] = tensor
+    return found
+
+
+@contextmanager
+def _gathered(tensors: Mapping[str, Tensor], total: Mapping[str, Tensor], power: int, clip: float) -> Iterator[None]:
+    """Adds up the tensors' gradients to some power as they come, each dropped at once."""
+
+    def adding(name: str) -> Any:
+        def hook(tensor: Tensor) -> None:
+            gradient: Any = tensor.grad
+            gradient = gradient.float()
+            norm = gradient.norm()
+            if not bool(torch.isfinite(norm)):
+                raise NonFiniteError(f"the gradient of '{name}' is not finite; look for broken clips")
+            if clip:
+                gradient = gradient * (clip / (norm + 1e-6)).clamp(max=1.0)
+            total[name].add_(gradient.square() if power == 2 else gradient)
+            tensor.grad = None
+
+        return hook
+
+    hung = []
+    for name, tensor in tensors.items():
+        tensor.requires_grad_(True)
+        hung.append(tensor.register_post_accumulate_grad_hook(adding(name)))  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        for hook in hung:
+            hook.remove()
+        for tensor in tensors.values():
+            tensor.requires_grad_(False)
+            tensor.grad = None
