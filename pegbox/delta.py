@@ -53,20 +53,33 @@ class Delta(nn.Module):
         ready: Callable[[nn.Module], Undo] | None = None,
     ) -> None:
         super().__init__()
+        self.terms = tuple(terms)
+        self.edits = nn.ModuleDict()
+        self.freed = nn.ParameterDict()
+        self._core, self._unused, self._ready = (core,), unused, ready  # in a tuple: the network is no part of this
+        self._away: dict[str, Tensor] = {}  # what a freed network had learnt when it was last detached
+        self._restore: list[Undo] = []
+        self._attached: list[tuple[Edit, Undo]] = []
+        self._keep: dict[int, Undo] = {}  # of edits that train entries in place: how to leave them there
+        self._order = self._named()
+        self.attach()
+
+    def attach(self) -> None:
+        """Puts every edit on, with the numbers that it has now: at first, or again after `detach`.
+
+        Raises:
+            RecipeError: when the network carries a method; it is as it was then.
+        """
+        core = self._core[0]
         if core in _carrying:  # freezing it again would stop what it carries, silently
             raise RecipeError(
                 "this network already carries a method; detach or merge that first, or attach a union: 'lora + bitfit'"
             )
-        self.terms = tuple(terms)
-        self.edits = nn.ModuleDict()
-        self.freed = nn.ParameterDict()
-        self._restore = [lambda: _carrying.discard(core), _freeze(core), *([ready(core)] if ready else [])]
-        self._attached: list[tuple[Edit, Undo]] = []
-        self._keep: dict[int, Undo] = {}  # of edits that train entries in place: how to leave them there
+        self._restore = [lambda: _carrying.discard(core), _freeze(core), *([self._ready(core)] if self._ready else [])]
         _carrying.add(core)
         try:
-            for edit in self._named():
-                self._attached.append((edit, self._attach(core, edit, unused)))
+            for edit in self._order:
+                self._attached.append((edit, self._put_on(edit)))
         except RecipeError:
             self.detach()
             raise
@@ -105,6 +118,7 @@ class Delta(nn.Module):
         for edit, undo in [*own, *reversed(around)]:  # in the order in which they act
             _merge(edit, self._keep.get(id(edit), undo))
         self._attached.clear()
+        self._order.clear()  # its effect is in the weights now: it must not come on top again
         self._leave()
 
     def tensors(self) -> dict[str, Tensor]:
@@ -149,11 +163,11 @@ class Delta(nn.Module):
         home = None if edit.site is None else next(edit.site.entry.parameters(), None)
         self.edits[key] = edit.module if home is None else edit.module.to(home.device)
 
-    def _attach(self, core: nn.Module, edit: Edit, unused: tuple[str, ...]) -> Undo:
+    def _put_on(self, edit: Edit) -> Undo:
         if edit.verb == "beside":  # nothing hangs on the network: whoever owns the head calls it
             return lambda: None
         if edit.site is None or edit.module is None:
-            return self._free(core, unused)
+            return self._free(self._core[0])
         if isinstance(edit.module, Entries):
             undo, self._keep[id(edit)] = train_inside(edit.site.owner, edit.tensor, _home(edit.site), edit.module)
             return undo
@@ -164,15 +178,19 @@ class Delta(nn.Module):
         undo = hooks.around(edit.site, edit.module)
         return hooks.both(undo, hooks.tell(edit.site, edit.module)) if isinstance(edit.module, Mixing) else undo
 
-    def _free(self, core: nn.Module, unused: tuple[str, ...]) -> Undo:
+    def _free(self, core: nn.Module) -> Undo:
         every = dict(core.named_parameters())
-        own = {name: every[name] for name in every if not any(fnmatchcase(name, pattern) for pattern in unused)}
+        own = {name: every[name] for name in every if not any(fnmatchcase(name, each) for each in self._unused)}
         originals = {name: tensor.detach().to("cpu", copy=True) for name, tensor in own.items() if not tensor.is_meta}
+        with torch.no_grad():
+            for name, learnt in self._away.items():
+                own[name].copy_(learnt)
         for name, tensor in own.items():
             self.freed[name.replace(".", "/")] = tensor.requires_grad_(True)
 
         @torch.no_grad()
         def undo() -> None:
+            self._away = {name: own[name].detach().clone() for name in originals}
             for name, original in originals.items():
                 own[name].copy_(original)
 

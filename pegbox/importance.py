@@ -6,7 +6,7 @@ therefore find any order statistic exactly; no copy of all numbers is made or so
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 import torch
@@ -17,6 +17,16 @@ from pegbox.errors import NonFiniteError, RecipeError
 Rule = Literal["topk", "percentile"]
 SHARES: Final = (1e-4, 1e-3, 1e-2, 0.1, 0.3, 1.0)
 _HALF: Final = 1 << 16
+
+
+class Probe(Protocol):
+    """What a method may ask of the task's data before it plans."""
+
+    def importance(self, tensors: Mapping[str, Tensor], wish: Any) -> dict[str, Tensor]:
+        """Returns the importance of every entry of these tensors of the network, fp32 and not negative."""
+
+    def note(self, report: Mapping[str, object]) -> None:
+        """Keeps a report beside the run."""
 
 
 def select(importance: Mapping[str, Tensor], shares: Sequence[float], rule: Rule = "topk") -> list[dict[str, Tensor]]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pegbox import backbones, methods
 from pegbox.delta import Delta, Term
+from pegbox.entries import Entries
 from pegbox.errors import PegboxError, RecipeError, WeightsError
 
 
@@ -32,6 +33,13 @@ def attach(model: nn.Module, method: str) -> Delta:
 
 def _inside(terms: tuple[Term, ...]) -> tuple[Term, ...]:
     for term in terms:
+        if any(
+            isinstance(edit.module, Entries) and (edit.module.parent or edit.module.keep < 1) for edit in term.edits
+        ):
+            raise RecipeError(
+                f'{term.name}: a random choice and clip="parent" act at each update, which only Pegbox\'s own training '
+                "does; use it in a recipe, with pegbox.train"
+            )
         if any(edit.verb == "beside" for edit in term.edits):
             raise RecipeError(
                 f"{term.name} stands between the network and a head, and here is no head of Pegbox's: it would never "

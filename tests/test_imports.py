@@ -25,7 +25,7 @@ ALLOWED = {
     "methods": {"delta", "entries", "importance", "sites", "registry", "errors"},
     "tasks": {"registry", "errors"},
     "corpora": {"rows", "audio", "registry", "places", "errors"},
-    "surgery": {"backbones", "methods", "delta", "errors"},
+    "surgery": {"backbones", "methods", "delta", "entries", "errors"},
     "recipe": {"registry", "errors"},
     "training": {
         *{"audio", "rows", "backbones", "methods", "tasks", "corpora", "delta", "surgery", "recipe", "registry"},

@@ -9,6 +9,7 @@ from torch import Tensor
 from pegbox import registry
 from pegbox.delta import Term
 from pegbox.errors import RecipeError
+from pegbox.importance import Probe
 from pegbox.sites import Edit, Sites
 
 
@@ -17,16 +18,6 @@ class Method(Protocol):
 
     def plan(self, sites: Sites) -> Iterator[Edit]:
         """Yields edits, touching no weights."""
-
-
-class Probe(Protocol):
-    """What a method may ask of the task's data before it plans."""
-
-    def importance(self, tensors: Mapping[str, Tensor], wish: Any) -> dict[str, Tensor]:
-        """Returns the importance of every entry of these tensors of the network, fp32 and not negative."""
-
-    def note(self, report: Mapping[str, object]) -> None:
-        """Keeps a report beside the run."""
 
 
 @runtime_checkable
@@ -104,4 +95,4 @@ def _edits(each: Chosen, sites: Sites, choices: Mapping[str, Mapping[str, Tensor
     return edits
 
 
-__all__ = ["Chosen", "Deciding", "Method", "Probe", "decide", "parse", "plan"]
+__all__ = ["Chosen", "Deciding", "Method", "decide", "parse", "plan"]

@@ -14,7 +14,7 @@ from torch import Tensor
 from pegbox import importance
 from pegbox.entries import Entries, places
 from pegbox.errors import RecipeError
-from pegbox.methods import Probe
+from pegbox.importance import Probe
 from pegbox.sites import Edit, Site, Sites, inside, owned
 
 Held = tuple[Site, str]

@@ -247,7 +247,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "adapter_bias": ("adapter_bias", 'adapter_bias(start="ones")'),
     "child": (
         'child(keep=0.05, choose="magnitude")',
-        'child(keep=0.2, choose="magnitude", scope="tensor", clip="parent", at=["q", "up", "norm2"])',
+        'child(keep=0.2, choose="magnitude", scope="tensor", at=["q", "up", "norm2"])',
     ),
     "compacter": ("compacter(n=4)", 'compacter(size=6, n=2, at=["ffn"])'),
     "ia3": ("ia3", f"ia3(at={LINEAR})"),

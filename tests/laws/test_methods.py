@@ -122,6 +122,20 @@ def test_detach_gives_every_bit_back(variant, spec):
         assert all(torch.equal(old, new) for old, new in zip(before, model(*batch(*LENGTHS)), strict=True))
 
 
+@EVERY
+def test_attached_again_is_as_before_the_detaching(variant, spec):
+    model = backbone(variant)
+    delta = attach_or_skip(model, spec)
+    train(model, delta, rate=0.1)
+    delta.eval()
+    with torch.no_grad():
+        before = model(*batch(*LENGTHS))
+        delta.detach()
+        model(*batch(*LENGTHS))
+        delta.attach()
+        assert all(torch.equal(old, new) for old, new in zip(before, model(*batch(*LENGTHS)), strict=True))
+
+
 @torch.no_grad()
 @EVERY
 def test_saved_and_loaded_is_exact(variant, spec, tmp_path):
