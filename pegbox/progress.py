@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 
 from pegbox.errors import RecipeError
+from pegbox.training.contest import Judged, Tried
 from pegbox.training.loop import Step, Validated
 from pegbox.training.prepare import Plan
 from pegbox.training.trial import AnyEvent, Cached, Started
@@ -55,6 +56,12 @@ class Display:
                 self._step(event)
             case Validated():
                 self._validated(event)
+            case Tried(_, method, Step() as tried):
+                self._show("search", tried.progress, f"{method}: loss {tried.loss:.3f}")
+            case Judged() if not self.brief:
+                scores = ", ".join(f"{number}: {score:.4f}" for number, score in event.scores.items())
+                kept = ", ".join(map(str, event.kept))
+                self.console.print(f"  rung at {event.share:.0%}: candidates {scores}; {kept} goes on")
 
     def _started(self, event: Started) -> None:
         self.best, self.task = "", None
@@ -119,6 +126,7 @@ def print_result(result: dict[str, Any], folder: Path) -> None:
     for part in ("delta", "layers", "head"):
         parts.add_row(part, f"{parameters[part]:,}", f"{parameters[part] / parameters['backbone']:.4%}")
     console.print(parts)
+    _print_search(console, result)
     console.print("seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in seconds.items()))
     console.print(f"artefact {result['artefact_bytes']:,} bytes, peak memory {result['peak_memory_mb']:,.0f} MB")
 
@@ -133,6 +141,7 @@ def print_plan(planned: Plan) -> None:
         ("corpus", clips),
         ("outputs", str(planned.outputs)),
         ("trained: delta", f"{planned.parameters['delta']:,} ({planned.share:.3%} of the backbone)"),
+        *((f"candidate: {method}", f"{size:,}") for method, size in planned.candidates.items()),
         ("trained: layers", f"{planned.parameters['layers']:,}"),
         ("trained: head", f"{planned.parameters['head']:,}"),
         ("cache", f"{planned.cache}, {planned.cache_bytes / 1e6:.1f} MB"),
@@ -141,3 +150,20 @@ def print_plan(planned: Plan) -> None:
     ):
         table.add_row(name, value)
     Console().print(table)
+
+
+def _print_search(console: Console, result: dict[str, Any]) -> None:
+    """Prints what competed in each trial, and what came out."""
+    for trial in result.get("trials", [result]):
+        if "search" not in trial:
+            continue
+        found, table = trial["search"], Table("candidate", "rate", "trained", "at the rungs", "dropped at")
+        for row in found["table"]:
+            scores = " ".join("NaN" if score is None else f"{score:.4f}" for score in row["scores"])
+            dropped = f"{row['dropped_at']:.1%}" if "dropped_at" in row else "chosen"
+            table.add_row(row["method"], f"{row['rate']:g}×", f"{row['parameters']:,}", scores, dropped)
+        console.print(table)
+        console.print(
+            f"chosen: {found['chosen']} at {found['rate']:g}× its rate; "
+            f"{found['cost']:.2f} times the steps of one training"
+        )

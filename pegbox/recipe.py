@@ -56,6 +56,24 @@ class Cache:
 
 
 @dataclass(frozen=True)
+class Search:
+    """A competition of methods instead of one (AD-TUNING, doi:10.21437/Interspeech.2023-1167).
+
+    All `candidates` train on the same batches; at each of the `rungs`, shares of the whole training, half of them are
+    dropped, at the last all but the best, which goes on. They are judged by the task's score on the validation split
+    ("dev") or by the smoothed training loss. `rates`: multiples of each method's rate, as candidates of their own.
+    """
+
+    candidates: tuple[str, ...] = ()
+    rungs: tuple[float, ...] = (0.1,)
+    observe: Literal["dev", "loss"] = "dev"
+    rates: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self) -> None:
+        _fit_types(self, "search.")
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Everything that defines an experiment. `features` is what the head reads: the trained layer sum, the last
     hidden state, or the k-th; "auto" is what the method stands for, else "weighted". Each fold is tested in turn."""
@@ -68,6 +86,7 @@ class Recipe:
     seeds: tuple[int, ...] = (0,)
     folds: tuple[int, ...] = ()
     train: Train = field(default_factory=Train)
+    search: Search = field(default_factory=Search)
     cache: Cache = field(default_factory=Cache)
 
     def __post_init__(self) -> None:
@@ -83,6 +102,8 @@ class Recipe:
 
 def make(settings: Mapping[str, Any]) -> Recipe:
     """Returns the recipe of nested plain settings; every key and type is checked."""
+    if settings.get("search"):
+        settings = {"method": "", **settings}
     missing = [name for name in ("backbone", "method", "task", "corpus") if name not in settings]
     if missing:
         raise RecipeError(f"the recipe lacks {', '.join(missing)}; give them in the file or as --{missing[0]} …")
@@ -136,14 +157,14 @@ def _build(kind: Any, settings: Mapping[str, Any], where: str) -> Any:
     return kind(**settings)
 
 
-def _fit_types(part: Recipe | Train | Cache, where: str) -> None:
+def _fit_types(part: Recipe | Train | Cache | Search, where: str) -> None:
     """Brings every setting into its declared type, so that Python means what a TOML file means."""
     for each in fields(part):
         object.__setattr__(part, each.name, _value(each.type, getattr(part, each.name), where + each.name))
 
 
 def _value(annotation: Any, value: Any, where: str) -> Any:
-    section = {"Train": Train, "Cache": Cache}.get(annotation)
+    section = {"Train": Train, "Cache": Cache, "Search": Search}.get(annotation)
     if section is not None:
         if not isinstance(value, section | Mapping):
             raise RecipeError(f"recipe: '{where}' is a table of settings, found {value!r}")
@@ -161,8 +182,13 @@ def _plain(value: Any) -> Any:
 
 
 def _check_specs(recipe: Recipe) -> None:
-    for call in registry.parse(recipe.method, "method"):
-        registry.check("methods", call, "method")
+    if recipe.search.candidates and recipe.method:
+        raise RecipeError("recipe: give a method, or candidates to search; not both")
+    if not recipe.search.candidates and recipe.search != Search():
+        raise RecipeError("recipe: search has settings without candidates; they would have no effect")
+    for spec in recipe.search.candidates or (recipe.method,):
+        for call in registry.parse(spec, "method"):
+            registry.check("methods", call, "method")
     for name, kind in (("task", "tasks"), ("corpus", "corpora")):
         calls = registry.parse(getattr(recipe, name), name)
         if len(calls) != 1:
@@ -192,6 +218,7 @@ def _check_numbers(recipe: Recipe) -> None:
         raise RecipeError(f"recipe: train.{endless[0]}: at most {_MOST}")
     if not 0 <= train.warmup <= 1:
         raise RecipeError(f"recipe: train.warmup={train.warmup}: a share of all steps, from 0 to 1")
+    _check_search(recipe.search)
     if cache.limit_gb < 0:
         raise RecipeError(f"recipe: cache.limit_gb={cache.limit_gb}: must not be negative")
     for name in ("seeds", "folds"):
@@ -200,3 +227,13 @@ def _check_numbers(recipe: Recipe) -> None:
             raise RecipeError(f"recipe: {name}={list(values)}: distinct numbers, and at least one seed")
         if any(abs(value) > _MOST for value in values):
             raise RecipeError(f"recipe: {name}={list(values)}: numbers up to {_MOST}")
+
+
+def _check_search(search: Search) -> None:
+    rungs, rates = list(search.rungs), list(search.rates)
+    if not rungs or rungs != sorted(set(rungs)) or not 0 < rungs[0] <= rungs[-1] <= 1:
+        raise RecipeError(f"recipe: search.rungs={rungs}: growing shares of all steps, above 0 and up to 1")
+    if not rates or min(rates) <= 0 or len(set(rates)) < len(rates):
+        raise RecipeError(f"recipe: search.rates={rates}: distinct positive multiples of a method's rate")
+    if len(set(search.candidates)) < len(search.candidates):
+        raise RecipeError("recipe: search.candidates: two of them are the same")

@@ -13,7 +13,7 @@ import torch
 from pegbox import backbones, tasks
 from pegbox import recipe as recipe_
 from pegbox.errors import PegboxError, RecipeError, WeightsError
-from pegbox.recipe import Recipe, dumps
+from pegbox.recipe import Recipe, Search, dumps
 from pegbox.rows import Row
 from pegbox.surgery import put, read_tensors
 from pegbox.tasks import Prediction
@@ -23,7 +23,8 @@ from pegbox.training.loop import better, default_device
 from pegbox.training.model import Tuned
 from pegbox.training.prepare import assemble, corpus_rows, plan
 from pegbox.training.probe import by_method
-from pegbox.training.trial import ARTEFACT, AnyEvent, Finished, Session, Started, run_trial
+from pegbox.training.session import Session
+from pegbox.training.trial import ARTEFACT, AnyEvent, Finished, Started, run_trial
 
 Listener = Callable[[AnyEvent, Path], None]
 Precision = Literal["fp32", "bf16"]
@@ -93,7 +94,8 @@ def load(folder: str | Path) -> Run:
         raise RecipeError(f"{folder}: {hint}")
     if "trials" in result:
         return load(folder / result["best_trial"])
-    return Run(folder, recipe_.make(recipe_.read(folder / "recipe.toml")), result)
+    asked = recipe_.make(recipe_.read(folder / "recipe.toml"))  # a search has found its method since
+    return Run(folder, replace(asked, method=result.get("method", asked.method), search=Search()), result)
 
 
 def load_trials(folder: str | Path) -> list[Run]:

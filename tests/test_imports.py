@@ -22,7 +22,7 @@ ALLOWED = {
     "hooks": {"attention", "sites", "errors"},
     "delta": {"attention", "entries", "hooks", "sites", "errors"},
     "backbones": {"attention", "sites", "registry", "errors"},
-    "methods": {"delta", "entries", "importance", "sites", "registry", "errors"},
+    "methods": {"delta", "entries", "importance", "recipe", "sites", "registry", "errors"},
     "tasks": {"registry", "errors"},
     "corpora": {"rows", "audio", "registry", "places", "errors"},
     "surgery": {"backbones", "methods", "delta", "entries", "errors"},

@@ -1,5 +1,6 @@
 """A recipe is the same thing as a TOML file, as flags and in Python, and refuses what cannot be meant."""
 
+import tomllib
 from dataclasses import FrozenInstanceError, fields, replace
 from math import inf, nan
 from pathlib import Path
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from pegbox import recipe as recipe_
 from pegbox.errors import RecipeError
-from pegbox.recipe import Cache, Recipe, Train, dumps, make, override, read
+from pegbox.recipe import Cache, Recipe, Search, Train, dumps, make, override, read
 from pegbox.registry import fit
 
 NOUNS = {
@@ -33,6 +34,7 @@ OTHER: dict[str, Any] = {
     "train.head_lr": 2e-3,
     "train.layers_lr": 0.5,
     "train.delta_lr": 1e-4,
+    "train.optimizer": "childnet_adamw",
     "train.weight_decay": 0.0,
     "train.warmup": 0.25,
     "train.schedule": "cosine",
@@ -71,8 +73,8 @@ def settings_of(kind: Any, prefix: str = "") -> set[str]:
 
 
 def test_the_table_of_other_values_is_complete():
-    own = settings_of(Recipe) - {*NOUNS, "train", "cache"}
-    assert {*OTHER} == own | settings_of(Train, "train.") | settings_of(Cache, "cache.")
+    own = settings_of(Recipe) - {*NOUNS, "train", "search", "cache"}
+    assert {*OTHER} == own | settings_of(Train, "train.") | settings_of(Cache, "cache.")  # a search replaces a method
 
 
 def test_file_flags_and_python_are_the_same_thing(tmp_path: Path):
@@ -353,9 +355,9 @@ PLAIN = LEAVES | st.recursive(
 )
 HINTS = {
     f"{kind.__name__}.{each.name}": (each.type, get_type_hints(kind, vars(recipe_))[each.name])
-    for kind in (Recipe, Train, Cache)
+    for kind in (Recipe, Train, Search, Cache)
     for each in fields(kind)
-    if each.name not in ("train", "cache")
+    if each.name not in ("train", "search", "cache")
 }
 MORE = {
     "float | None": float | None,
@@ -394,3 +396,30 @@ def test_a_setting_of_any_value_makes_a_recipe_or_is_refused(value):
             continue
         assert replace(made) == made
         assert make(recipe_.tomllib.loads(dumps(made))).digest == made.digest
+
+
+def test_candidates_replace_a_method():
+    settings = {name: value for name, value in NOUNS.items() if name != "method"}
+    found = make(settings | {"search": {"candidates": ["lora", "bitfit"], "rungs": [0.1, 0.5], "rates": [1, 3]}})
+    assert found.method == "" and found.search == Search(("lora", "bitfit"), (0.1, 0.5), "dev", (1.0, 3.0))
+    assert make(tomllib.loads(dumps(found))) == found
+
+
+@pytest.mark.parametrize(
+    ("search", "message"),
+    [
+        ({"candidates": ["lora"]}, "not both"),
+        ({"rungs": [0.2]}, "without candidates"),
+        ({"candidates": ["lora", "lora"], "method": ""}, "two of them are the same"),
+        ({"candidates": ["lora", "lor"], "method": ""}, "unknown name 'lor'"),
+        ({"candidates": ["lora"], "method": "", "rungs": [0.2, 0.1]}, "growing shares"),
+        ({"candidates": ["lora"], "method": "", "rungs": [0.0]}, "growing shares"),
+        ({"candidates": ["lora"], "method": "", "rungs": []}, "growing shares"),
+        ({"candidates": ["lora"], "method": "", "rates": [0.0]}, "distinct positive"),
+        ({"candidates": ["lora"], "method": "", "observe": "test"}, "'dev' or 'loss'"),
+    ],
+)
+def test_a_search_that_makes_no_sense_is_refused(search, message):
+    changes = {"method": search.pop("method")} if "method" in search else {}
+    with pytest.raises(RecipeError, match=message):
+        make(dict(NOUNS) | changes | {"search": search})

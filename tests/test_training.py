@@ -29,7 +29,8 @@ from pegbox.training import checkpoint, logs, optim
 from pegbox.training.feed import Feed, in_order, shuffled
 from pegbox.training.loop import Step, Stopped, Trainer, Validated, better, default_device
 from pegbox.training.prepare import assemble, corpus_rows, count, data_of, plan
-from pegbox.training.trial import Finished, Session, Started, run_trial
+from pegbox.training.session import Session
+from pegbox.training.trial import Finished, Started, run_trial
 
 
 def recipe_of(hubert: Path, tones: Path, method: str = "lora(rank=2)", **changes: Any) -> Recipe:

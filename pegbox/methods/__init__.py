@@ -1,6 +1,6 @@
 """Methods: one file each, a pure plan of edits at sites."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -10,6 +10,7 @@ from pegbox import registry
 from pegbox.delta import Term
 from pegbox.errors import RecipeError
 from pegbox.importance import Probe
+from pegbox.recipe import Search
 from pegbox.sites import Edit, Sites
 
 
@@ -33,6 +34,14 @@ class Deciding(Protocol):
 
     def settle(self, sites: Sites, choice: Mapping[str, Tensor]) -> Iterator[Edit]:
         """Yields the edits of a choice."""
+
+
+@runtime_checkable
+class Searching(Protocol):
+    """A method that stands for a competition of others."""
+
+    def search(self, sites: Sites, size: Callable[[str], int]) -> Search:
+        """Returns the competition on these sites; `size` counts what a method would train there."""
 
 
 @dataclass(frozen=True)
@@ -95,4 +104,4 @@ def _edits(each: Chosen, sites: Sites, choices: Mapping[str, Mapping[str, Tensor
     return edits
 
 
-__all__ = ["Chosen", "Deciding", "Method", "decide", "parse", "plan"]
+__all__ = ["Chosen", "Deciding", "Method", "Searching", "decide", "parse", "plan"]

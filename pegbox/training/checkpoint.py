@@ -18,7 +18,7 @@ def save(trainer: Trainer, path: Path) -> None:
         **_under("model", trainer.model.tensors()),
         **_under("best", trainer.best),
         **_under("optimizer", optim.optimizer_tensors(trainer.optimizer)),
-        **_under("random", _random()),
+        **_under("random", random_state()),
     }
     save_tensors(path, tensors, {"progress": json.dumps(asdict(trainer.progress))})
 
@@ -29,14 +29,19 @@ def restore(trainer: Trainer, path: Path) -> None:
     trainer.model.load_tensors(_part("model", tensors))
     trainer.best = _part("best", tensors)
     optim.restore_optimizer(trainer.optimizer, _part("optimizer", tensors))
-    random = _part("random", tensors)
-    torch.set_rng_state(random["cpu"])
-    if "cuda" in random and torch.cuda.is_available():
-        torch.cuda.set_rng_state(random["cuda"])
+    set_random(_part("random", tensors))
     trainer.progress = Progress(**json.loads(str(about["progress"])))
 
 
-def _random() -> dict[str, Tensor]:
+def set_random(state: dict[str, Tensor]) -> None:
+    """Takes a random state back."""
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])
+
+
+def random_state() -> dict[str, Tensor]:
+    """Returns the random state of torch on this process's devices."""
     cuda = {"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {}
     return {"cpu": torch.get_rng_state()} | cuda
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from torch.utils.tensorboard import SummaryWriter
 
+from pegbox.training.contest import Tried
 from pegbox.training.loop import Step, Stopped, Validated
 from pegbox.training.trial import AnyEvent
 
@@ -47,6 +48,12 @@ class Recorder:
                 )
                 for name, value in event.scores.items():
                     self._board.add_scalar(f"valid/{name}", value, event.step)
+            case Tried(candidate, method, (Step() | Validated()) as tried):
+                scores = tried.scores if isinstance(tried, Validated) else {}
+                self._write(
+                    "tried", tried.step, {"candidate": candidate, "method": method, "loss": tried.loss, **scores}
+                )
+                self._board.add_scalar(f"search/{candidate}/loss", tried.loss, tried.step)
             case Stopped():
                 self._write("stopped", event.step, {"best_step": event.best_step, "reason": event.reason})
 

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import torch
 from accelerate import Accelerator
@@ -18,6 +18,8 @@ from pegbox.tasks import Prediction
 from pegbox.training import optim
 from pegbox.training.feed import Feed, in_order, shuffled
 from pegbox.training.model import Batch, Tuned
+
+_DECAY: Final = 0.6  # of the moving average of the training loss
 
 
 @dataclass(frozen=True)
@@ -69,20 +71,33 @@ class Progress:
     best_step: int = 0
     waited: int = 0
     losses: list[float] = field(default_factory=list)
+    moving: float = 0.0  # moving average of the loss over all steps, from zero
     alive: list[str] = field(default_factory=list)
     finished: bool = False
+
+    @property
+    def smoothed(self) -> float:
+        """The moving average of the training loss, corrected for its start at zero; NaN before the first step."""
+        return self.moving / (1 - _DECAY**self.step) if self.step else math.nan
 
 
 class Trainer:
     """One model, its data and its optimiser; `events` trains, `evaluate` predicts."""
 
     def __init__(
-        self, model: Tuned, feed: Feed, methods: tuple[Chosen, ...], train: Train, seed: int, accelerator: Accelerator
+        self,
+        model: Tuned,
+        feed: Feed,
+        methods: tuple[Chosen, ...],
+        train: Train,
+        seed: int,
+        accelerator: Accelerator,
+        rate: float = 1.0,  # multiple of the methods' rates
     ) -> None:
         self.model, self.feed, self.settings, self.seed = model, feed, train, seed
         self.accelerator = accelerator
         model.train()
-        self.optimizer = optim.make_optimizer(model, methods, train)
+        self.optimizer = optim.make_optimizer(model, methods, train, rate)
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}
         self.mixed = train.precision == "bf16" and model.backbone.precision == "fp32"
@@ -125,6 +140,7 @@ class Trainer:
             loss = self._update(chunk, share)
             at.step, at.chunk = at.step + 1, at.chunk + 1
             at.losses.append(loss)
+            at.moving = _DECAY * at.moving + (1 - _DECAY) * loss
             at.finished = bool(train.steps) and at.step >= train.steps
             heard = sum(seconds(row) for group in chunk for row in group)
             yield Step(at.step, at.epoch, loss, share, heard, time.perf_counter() - started)

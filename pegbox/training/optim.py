@@ -46,9 +46,12 @@ class ChildNetAdamW(torch.optim.Optimizer):
             tensor.add_(tensor, alpha=-group["lr"] * group["weight_decay"])
 
 
-def make_optimizer(model: Tuned, methods: tuple[Chosen, ...], train: Train) -> torch.optim.Optimizer:
-    """Returns the optimiser over exactly the trained tensors; weight decay acts on matrices of head and delta."""
-    rates = {each.name: train.delta_lr or each.learning_rate for each in methods}
+def make_optimizer(model: Tuned, methods: tuple[Chosen, ...], train: Train, rate: float = 1.0) -> torch.optim.Optimizer:
+    """Returns the optimiser over exactly the trained tensors; weight decay acts on matrices of head and delta.
+
+    `rate` multiplies the rates of the methods, not those of head and layer weights.
+    """
+    rates = {each.name: rate * (train.delta_lr or each.learning_rate) for each in methods}
     freeing = next((term.name for term in model.delta.terms if any(edit.verb == "free" for edit in term.edits)), "")
     matrices = {id(each.values) for each in model.delta.entries() if each.matrix}
     groups = [_group(name, tensor, rates, freeing, train, matrices) for name, tensor in model.trained().items()]

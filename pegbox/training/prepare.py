@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from pegbox.backbones import Backbone
 from pegbox.delta import Delta, Term
 from pegbox.errors import CorpusError, RecipeError
 from pegbox.methods import Chosen
-from pegbox.recipe import Recipe
+from pegbox.recipe import Recipe, Search
 from pegbox.rows import Row, seconds
 from pegbox.tasks import Task
 from pegbox.training.cache import Layout
@@ -51,6 +51,7 @@ class Plan:
     hours: dict[str, float]
     outputs: int
     parameters: dict[str, int]  # delta, layers, head, backbone
+    candidates: dict[str, int]  # of a search: numbers that each method trains
     cache: str
     cache_bytes: int
     steps: int
@@ -160,50 +161,76 @@ def features_of(recipe: Recipe, chosen: tuple[Chosen, ...]) -> Features:
     return recipe.features
 
 
-def layout_of(recipe: Recipe, model: Tuned, frames: Sequence[int]) -> tuple[Layout | None, int, str]:
-    """Returns what to cache, its bytes, and why in words; None means that every step reads audio."""
-    backbone, lowest = model.backbone, model.delta.lowest
+def layout_of(recipe: Recipe, models: Sequence[Tuned], frames: Sequence[int]) -> tuple[Layout | None, int, str]:
+    """Returns what to cache for all of these models, its bytes, and why in words; None: every step reads audio."""
+    backbone, lowest = models[0].backbone, _lowest(models)
     if not recipe.cache.use:
         return None, 0, "off by the recipe"
     if lowest == -1:
         return None, 0, "none: the stem is trained"
     tried = []
-    for depths in _candidates(model):
-        kind = "pooled" if lowest is None and model.task.pools and model.delta.side is None else "states"
-        layout = Layout(kind, depths, backbone.width, backbone.precision)  # type: ignore[arg-type]
+    for depths in _candidates(models):
+        pooled = lowest is None and models[0].task.pools and all(each.delta.side is None for each in models)
+        layout = Layout("pooled" if pooled else "states", depths, backbone.width, backbone.precision)
         size = sum(layout.size(count) for count in frames)
         if size <= recipe.cache.limit_gb * 1e9:
-            what = "means" if kind == "pooled" else "states"
+            what = "means" if pooled else "states"
             return layout, size, f"{what} of depth {', '.join(map(str, depths))}"
         tried.append(f"{size / 1e9:.2f} GB")
     return None, 0, f"none: {' or '.join(tried)} is over cache.limit_gb={recipe.cache.limit_gb:g}"
 
 
 def plan(recipe: Recipe) -> Plan:
-    """Returns what a recipe would do, with the network on the meta device.
+    """Returns what a recipe would do, with the network on the meta device; of several candidates, the largest one's.
 
     Raises:
         RecipeError, CorpusError, WeightsError: whatever can be known to be wrong this early.
     """
+    recipe = resolve(recipe)
     backbone = backbones.outline(recipe.backbone)
     backbone.precision = frozen_precision(recipe)
     task = tasks.build(recipe.task)
     data = data_of(corpus_rows(recipe, recipe.folds[0] if recipe.folds else None), task, backbone)
-    with torch.device("meta"):
-        model = assemble(recipe, backbone, task, data.vocabulary)
-    _, size, what = layout_of(recipe, model, [frames_of(row, backbone) for row in data.all])
+    models = []
+    for each in single(recipe):
+        with torch.device("meta"):
+            models.append(assemble(each, backbone, task, data.vocabulary))
+        models[-1].delta.detach()
+    largest = max(models, key=lambda model: count(model)["delta"])
+    _, size, what = layout_of(recipe, models, [frames_of(row, backbone) for row in data.all])
+    sizes = {each.method: count(model)["delta"] for each, model in zip(single(recipe), models, strict=True)}
     return Plan(
         family=backbone.family.name,
-        features=str(features_of(recipe, methods.parse(recipe.method))),
+        features=str(features_of(recipe, methods.parse(single(recipe)[models.index(largest)].method))),
         clips={split: len(part) for split, part in data.rows.items()},
         hours={split: sum(map(seconds, part)) / 3600 for split, part in data.rows.items()},
         outputs=len(data.vocabulary),
-        parameters=count(model),
+        parameters=count(largest),
+        candidates=sizes if recipe.search.candidates else {},
         cache=what,
         cache_bytes=size,
         steps=_steps(recipe, data.rows["train"]),
-        memory_bytes=_memory(recipe, model),
+        memory_bytes=_memory(recipe, largest),
     )
+
+
+def single(recipe: Recipe) -> list[Recipe]:
+    """Returns a recipe for each candidate of a search, or the recipe itself."""
+    specs = recipe.search.candidates or (recipe.method,)
+    return [replace(recipe, method=spec, search=Search()) for spec in specs]
+
+
+def resolve(recipe: Recipe) -> Recipe:
+    """Returns a recipe whose method, where it stands for a search, is that search, made for its backbone."""
+    chosen = methods.parse(recipe.method) if recipe.method else ()
+    for name, method in ((each.name, each.method) for each in chosen):
+        if isinstance(method, methods.Searching):
+            if len(chosen) > 1:
+                raise RecipeError(f"{name} is a search of its own; it cannot be part of '{recipe.method}'")
+            sites = backbones.outline(recipe.backbone).sites()
+            found = method.search(sites, lambda spec: parts(recipe.backbone, spec).total)
+            return replace(recipe, method="", search=found)
+    return recipe
 
 
 def parts(source: str, method: str) -> Parts:
@@ -238,7 +265,7 @@ def count(model: Tuned) -> dict[str, int]:
 
 def frozen_precision(recipe: Recipe) -> Any:
     """Returns in which precision the frozen network is held; a trained one is held in fp32."""
-    frees = any(call.name == "full" for call in registry.parse(recipe.method))
+    frees = any(call.name == "full" for each in single(recipe) for call in registry.parse(each.method))
     return "fp32" if frees else recipe.train.precision
 
 
@@ -247,11 +274,16 @@ def frames_of(row: Row, backbone: Backbone) -> int:
     return backbone.frames(round(seconds(row) * backbone.rate))
 
 
-def _candidates(model: Tuned) -> list[tuple[int, ...]]:
-    lowest = model.delta.lowest
+def _lowest(models: Sequence[Tuned]) -> int | None:
+    """Returns the lowest edited block of all, None where none edits any."""
+    return min((each.delta.lowest for each in models if each.delta.lowest is not None), default=None)
+
+
+def _candidates(models: Sequence[Tuned]) -> list[tuple[int, ...]]:
+    lowest, reads = _lowest(models), sorted({depth for each in models for depth in each.reads})
     if lowest is None:
-        return [model.reads]
-    return [(*(d for d in model.reads if d < cut), cut) for cut in dict.fromkeys((lowest, 0))]
+        return [tuple(reads)]
+    return [(*(d for d in reads if d < cut), cut) for cut in dict.fromkeys((lowest, 0))]
 
 
 def _check_reach(model: Tuned) -> None:

@@ -1,7 +1,7 @@
 """Importance of a network's own entries from the task's gradients, measured once before training."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +13,12 @@ from torch import Tensor
 from pegbox import methods
 from pegbox.errors import NonFiniteError
 from pegbox.methods import Chosen
-from pegbox.recipe import Train
+from pegbox.recipe import Recipe, Train
 from pegbox.rows import Row
 from pegbox.surgery import put, save_tensors
 from pegbox.training.feed import Feed, shuffled
 from pegbox.training.model import Tuned
+from pegbox.training.prepare import Data
 
 CHOICE: Final = "choice.safetensors"
 REPORT: Final = "importance.json"
@@ -81,15 +82,41 @@ class Probe:
 
 
 def decide(
-    model: Tuned, chosen: tuple[Chosen, ...], rows: Sequence[Row], train: Train, seed: int, folder: Path
-) -> None:
-    """Lets the deciding methods choose by a model without them; writes choice and report into a run's folder."""
-    probe = Probe(model.train(), rows, train, seed)
-    found = methods.decide(chosen, model.backbone.sites(), probe)
-    tensors = {f"{name}:{key}": tensor for name, choice in found.items() for key, tensor in choice.items()}
-    if probe.reports:
-        put(folder / REPORT, json.dumps(probe.reports, indent=1))
-    save_tensors(folder / CHOICE, tensors, {"methods": sorted(found)})
+    recipes: Mapping[str, Recipe], model_of: Callable[[Recipe], Tuned], data: Data, seed: int, folder: Path
+) -> int:
+    """Lets the deciding methods of some recipes choose, each by a model without them; returns how many batches it took.
+
+    Recipes that differ in those methods only share the measurement. Choices, named `recipe:method:…`, and a report
+    are written into the run's folder.
+    """
+    tensors: dict[str, Tensor] = {}
+    reports: dict[str, object] = {}
+    batches = 0
+    for names in _alike(recipes):
+        model = model_of(recipes[names[0]])
+        try:
+            probe = Probe(model.train(), data.rows["train"], recipes[names[0]].train, seed)
+            for name in names:
+                found = methods.decide(methods.parse(recipes[name].method), model.backbone.sites(), probe)
+                tensors |= {f"{name}:{m}:{key}": each for m, choice in found.items() for key, each in choice.items()}
+                if probe.reports:
+                    reports[recipes[name].method] = probe.reports[-1]
+        finally:
+            model.delta.detach()
+        batches += probe.batches
+    if reports:
+        put(folder / REPORT, json.dumps(reports, indent=1))
+    save_tensors(folder / CHOICE, tensors, {"methods": [each.method for each in recipes.values()]})
+    return batches
+
+
+def _alike(recipes: Mapping[str, Recipe]) -> list[list[str]]:
+    """Returns names of recipes in groups whose other methods are the same."""
+    groups: dict[tuple[Chosen, ...], list[str]] = {}
+    for name, recipe in recipes.items():
+        others = tuple(each for each in methods.parse(recipe.method) if not isinstance(each.method, methods.Deciding))
+        groups.setdefault(others, []).append(name)
+    return list(groups.values())
 
 
 def by_method(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:

@@ -3,7 +3,6 @@
 import json
 import platform
 import resource
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,36 +10,19 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from accelerate import Accelerator
 
-from pegbox import backbones, methods, tasks
-from pegbox.backbones import Backbone
-from pegbox.errors import RecipeError
+from pegbox import methods
 from pegbox.places import cache_folder
-from pegbox.recipe import Recipe, dumps
-from pegbox.surgery import put, read_tensors, save_tensors
+from pegbox.recipe import dumps
+from pegbox.surgery import put, save_tensors
 from pegbox.tasks import Prediction
-from pegbox.training import checkpoint, probe
 from pegbox.training.cache import StateCache
+from pegbox.training.contest import Contest, Judged, Tried
 from pegbox.training.feed import Feed
-from pegbox.training.loop import Event, Step, Stopped, Trainer, Validated
-from pegbox.training.model import Tuned
-from pegbox.training.prepare import (
-    Choices,
-    Data,
-    assemble,
-    corpus_digest,
-    corpus_rows,
-    count,
-    data_of,
-    features_of,
-    frames_of,
-    frozen_precision,
-    layout_of,
-    undecided,
-)
+from pegbox.training.loop import Event, Step, Stopped, Validated
+from pegbox.training.prepare import corpus_digest, count, features_of, frames_of, layout_of
+from pegbox.training.session import Clock, Session
 
-STATE: Final = "state.safetensors"
 ARTEFACT: Final = "delta.safetensors"
 
 
@@ -72,96 +54,28 @@ class Finished:
     result: dict[str, Any]
 
 
-AnyEvent = Event | Started | Cached | Finished
-
-
-class Session:
-    """What consecutive trials share: rows, task and one loaded backbone."""
-
-    def __init__(self, recipe: Recipe) -> None:
-        started = time.perf_counter()
-        self.recipe = recipe
-        self.task = tasks.build(recipe.task)
-        self.accelerator = Accelerator()
-        if self.accelerator.num_processes > 1:  # each would train a model of its own, silently
-            raise RecipeError("one run over several processes is not supported yet; start it without a launcher")
-        self.backbone: Backbone = backbones.load(recipe.backbone, frozen_precision(recipe))
-        self.backbone.to(self.accelerator.device)
-        self._seconds = time.perf_counter() - started
-
-    def loading_seconds(self) -> float:
-        """Returns what loading took, counted with the first trial that asks."""
-        seconds, self._seconds = self._seconds, 0.0
-        return seconds
-
-    def data(self, fold: int | None) -> Data:
-        """Returns the rows of one trial."""
-        return data_of(corpus_rows(self.recipe, fold), self.task, self.backbone)
-
-
-class Clock:
-    """Seconds by phase."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Adds the time of a block to a phase."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+AnyEvent = Event | Tried | Judged | Started | Cached | Finished
 
 
 def run_trial(session: Session, seed: int, fold: int | None, folder: Path) -> Iterator[AnyEvent]:
     """Trains one trial into a folder, resuming what an interruption left there; yields what happens."""
     clock = Clock()
     with clock.phase("prepare"):
-        data = session.data(fold)
-        choices = _choices(session, data, seed, folder)
-        torch.manual_seed(seed)
-        model = assemble(session.recipe, session.backbone, session.task, data.vocabulary, choices)
-        model.to(session.accelerator.device)
+        contest = Contest(session, session.data(fold), seed, folder)
     try:
-        yield from _run(session, model, data, (seed, fold), folder, clock)
+        yield from _run(contest, (seed, fold), clock)
     finally:
-        model.delta.detach()
+        contest.leave()
 
 
-def _choices(session: Session, data: Data, seed: int, folder: Path) -> Choices | None:
-    """Returns what deciding methods chose: of an interrupted run what it stored, else from the first batches."""
-    chosen = methods.parse(session.recipe.method)
-    if not any(isinstance(each.method, methods.Deciding) for each in chosen):
-        return None
-    if not (folder / probe.CHOICE).exists():
-        torch.manual_seed(seed)  # the head that training will start with
-        model = undecided(session.recipe, session.backbone, session.task, data.vocabulary)
-        model.to(session.accelerator.device)
-        try:
-            probe.decide(model, chosen, data.rows["train"], session.recipe.train, seed, folder)
-        finally:
-            model.delta.detach()
-    return probe.by_method(read_tensors(folder / probe.CHOICE)[0])
-
-
-def _run(
-    session: Session, model: Tuned, data: Data, trial: tuple[int, int | None], folder: Path, clock: Clock
-) -> Iterator[AnyEvent]:
-    recipe, (seed, fold) = session.recipe, trial
+def _run(contest: Contest, trial: tuple[int, int | None], clock: Clock) -> Iterator[AnyEvent]:
+    session, data, recipe = contest.session, contest.data, contest.session.recipe
     frames = [frames_of(row, session.backbone) for row in data.all]
-    layout, size, what = layout_of(recipe, model, frames)
-    place = Path(recipe.cache.folder or cache_folder())
-    cache = StateCache(place, session.backbone, layout) if layout else None
-    trainer = Trainer(
-        model, Feed(session.backbone, cache), methods.parse(recipe.method), recipe.train, seed, session.accelerator
-    )
-    state = folder / STATE
-    if state.exists():
-        checkpoint.restore(trainer, state)
+    layout, size, what = layout_of(recipe, contest.models, frames)
+    cache = StateCache(Path(recipe.cache.folder or cache_folder()), session.backbone, layout) if layout else None
+    contest.start(Feed(session.backbone, cache))
     clips = {split: len(part) for split, part in data.rows.items()}
-    yield Started(seed, fold, count(model), clips, what, size, trainer.progress.step)
+    yield Started(*trial, count(contest.largest.model), clips, what, size, contest.step)
     if cache:
         missing = cache.missing(data.all)
         cache.check_room(sum(cache.layout.size(frames_of(row, session.backbone)) for row in missing))
@@ -170,27 +84,28 @@ def _run(
                 yield Cached(done, len(missing))
     stopped = Stopped(0, 0, "")
     with _one_thread(layout is not None and layout.kind == "pooled"):
-        for event in trainer.events(data.rows["train"], data.rows["valid"]):
+        for event in contest.run():
             stopped = _note(event, clock, stopped)
-            if isinstance(event, Validated):
-                checkpoint.save(trainer, state)
             yield event
+    trainer = contest.winner.trainer
+    assert trainer is not None
     with clock.phase("test"):
         said = {split: trainer.evaluate(data.rows[split]) for split in ("valid", "test") if data.rows[split]}
-    result = _result(session, model, trial, said, stopped, clock) | {
+    result = _result(contest, trial, said, stopped, clock) | {
         "clips": clips,
         "corpus": corpus_digest(data.all),
         "cache": what,
         "cache_bytes": size,
     }
-    yield Finished(write(folder, session, model, result, said))
+    result = write(contest, result | contest.report(stopped.step), said)
+    contest.clear()
+    yield Finished(result)
 
 
-def write(
-    folder: Path, session: Session, model: Tuned, result: dict[str, Any], said: dict[str, list[Prediction]]
-) -> dict[str, Any]:
-    """Writes a trial's folder, `result.json` last, and drops the state that only a resume needs."""
-    recipe, backbone = session.recipe, session.backbone
+def write(contest: Contest, result: dict[str, Any], said: dict[str, list[Prediction]]) -> dict[str, Any]:
+    """Writes a trial's folder, `result.json` last."""
+    session, folder, model = contest.session, contest.folder, contest.winner.model
+    recipe, backbone = contest.winner.recipe, session.backbone
     about = {
         "backbone": {
             "source": recipe.backbone,
@@ -207,12 +122,10 @@ def write(
     save_tensors(folder / ARTEFACT, tensors, about)
     rows = [row for part in said.values() for row in part]
     put(folder / "predictions.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    put(folder / "recipe.toml", dumps(recipe))
+    put(folder / "recipe.toml", dumps(session.asked))
     put(folder / "env.json", json.dumps(environment(session), indent=1))
     result = result | {"artefact_bytes": (folder / ARTEFACT).stat().st_size}
     put(folder / "result.json", json.dumps(result, indent=1))
-    for name in (STATE, probe.CHOICE):
-        (folder / name).unlink(missing_ok=True)
     return result
 
 
@@ -241,25 +154,29 @@ def _one_thread(active: bool) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _note(event: Event, clock: Clock, stopped: Stopped) -> Stopped:
-    if isinstance(event, Step | Validated):
-        phase = "train" if isinstance(event, Step) else "validate"
-        clock.seconds[phase] = clock.seconds.get(phase, 0.0) + event.wall_seconds
-        return stopped
-    return event
+def _note(event: Event | Tried | Judged, clock: Clock, stopped: Stopped) -> Stopped:
+    match event:
+        case Step() | Validated():
+            clock.add("train" if isinstance(event, Step) else "validate", event.wall_seconds)
+        case Tried(event=Step() | Validated() as tried):
+            clock.add("search", tried.wall_seconds)
+        case Stopped():
+            return event
+    return stopped
 
 
 def _result(
-    session: Session,
-    model: Tuned,
+    contest: Contest,
     trial: tuple[int, int | None],
     said: dict[str, list[Prediction]],
     stopped: Stopped,
     clock: Clock,
 ) -> dict[str, Any]:
+    session, model = contest.session, contest.winner.model
     sizes = count(model)
     return {
-        "recipe": session.recipe.digest,
+        "recipe": session.asked.digest,
+        "method": contest.winner.recipe.method,
         "seed": trial[0],
         "fold": trial[1],
         "metric": session.task.metric,

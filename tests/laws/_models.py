@@ -269,9 +269,12 @@ NOT_IDENTITY = frozenset(  # methods that do not promise to change nothing at th
 )
 
 
+SEARCHES = ("ad_tuning", "auto")  # they stand for others, which compete
+
+
 def method_names() -> tuple[str, ...]:
-    """Returns every method of the folder, in order."""
-    return tuple(registry.names("methods"))
+    """Returns every method of the folder that can be attached, in order."""
+    return tuple(name for name in registry.names("methods") if name not in SEARCHES)
 
 
 def product() -> list[tuple[str, str]]:

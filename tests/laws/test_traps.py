@@ -20,7 +20,7 @@ from pegbox.training.feed import Feed
 from pegbox.training.loop import Step, Trainer
 from pegbox.training.model import Tuned
 from pegbox.training.prepare import assemble
-from pegbox.training.trial import Session
+from pegbox.training.session import Session
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 NEEDS_PEFT = pytest.mark.skipif(find_spec("peft") is None, reason="peft is not installed: pip install 'pegbox[peft]'")

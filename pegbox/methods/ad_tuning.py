@@ -1,0 +1,38 @@
+"""AD-TUNING: child networks of several sizes compete, the best goes on (doi:10.21437/Interspeech.2023-1167).
+
+One measurement of Fisher information serves all; smaller children lie within larger ones.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from pegbox.errors import RecipeError
+from pegbox.recipe import Search
+from pegbox.sites import Edit, Sites
+
+
+@dataclass(frozen=True)
+class ADTuning:
+    """Candidates keep these shares of the blocks' and norms' entries; all but the best are dropped at a rung.
+
+    `strive`: the share of training that the competition takes. `batches`: how many the Fisher information comes from,
+    0 for one whole pass as published. `threshold` and `clip` as of `child`.
+    """
+
+    keep: tuple[float, ...] = (0.1, 0.01, 0.001)
+    strive: float = 0.1
+    observe: Literal["dev", "loss"] = "dev"
+    batches: int = 64
+    threshold: Literal["topk", "percentile"] = "topk"
+    clip: Literal["child", "parent"] = "child"
+
+    def plan(self, sites: Sites) -> Iterator[Edit]:
+        """Refuses: what competes is trained by recipes alone."""
+        raise RecipeError("ad_tuning is a search over child networks; use it in a recipe, with pegbox.train")
+
+    def search(self, sites: Sites, size: Callable[[str], int]) -> Search:
+        """Returns the competition of children."""
+        rest = f'batches={self.batches}, threshold="{self.threshold}", clip="{self.clip}"'
+        children = tuple(f"child(keep={share}, {rest})" for share in self.keep)
+        return Search(children, (self.strive,), self.observe)

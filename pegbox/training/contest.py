@@ -1,0 +1,315 @@
+"""The methods of one trial: a single one, or several that compete (AD-TUNING, doi:10.21437/Interspeech.2023-1167).
+
+Each entrant is a whole training of its own, with its own numbers, optimiser and random draws, on one shared backbone:
+its edits are put on for its turn and taken off after it. They see the same batches from the same head. At a rung the
+losers are dropped and freed; the winner goes on where it is and ends as if it had been trained alone.
+"""
+
+import gc
+import json
+import math
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from pegbox import methods
+from pegbox.recipe import Recipe, Search
+from pegbox.surgery import put, read_tensors
+from pegbox.training import checkpoint, probe
+from pegbox.training.feed import Feed
+from pegbox.training.loop import Event, Step, Stopped, Trainer, Validated
+from pegbox.training.model import Tuned
+from pegbox.training.prepare import Choices, Data, count, undecided
+from pegbox.training.session import Session
+
+STATE: Final = "state.safetensors"
+STATES: Final = "candidates"
+TABLE: Final = "search.json"
+
+
+@dataclass(frozen=True)
+class Tried:
+    """Something happened to one of several candidates."""
+
+    candidate: int
+    method: str
+    event: Event
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A rung: each live candidate's score there, and which ones go on."""
+
+    share: float
+    scores: dict[int, float]
+    kept: tuple[int, ...]
+
+
+@dataclass
+class Entrant:
+    """One method with one multiple of its rate."""
+
+    number: int
+    recipe: Recipe
+    rate: float
+    model: Tuned
+    random: dict[str, Tensor]
+    size: int  # numbers that it trains
+    trainer: Trainer | None = None
+    events: Iterator[Event] | None = None
+    stopped: Stopped | None = None  # its training is over already
+
+    @contextmanager
+    def turn(self) -> Iterator[Trainer]:
+        """Puts this entrant's edits on the network and its random state in force."""
+        assert self.trainer is not None
+        checkpoint.set_random(self.random)
+        self.model.delta.attach()
+        try:
+            yield self.trainer
+        finally:
+            self.random = checkpoint.random_state()
+            self.model.delta.detach()
+
+
+@dataclass
+class Past:
+    """What has been decided, as `search.json` keeps it."""
+
+    table: list[dict[str, Any]]
+    live: list[int]
+    rung: int = 0
+    batches: int = 0  # that importance was measured on
+
+    def save(self, folder: Path) -> None:
+        """Writes it whole or not at all."""
+        put(folder / TABLE, json.dumps(self.__dict__, indent=1))
+
+
+@dataclass
+class Contest:
+    """All entrants of a trial; a trial of one method is a contest that it has won."""
+
+    session: Session
+    data: Data
+    seed: int
+    folder: Path
+    entrants: list[Entrant] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        recipe = self.session.recipe
+        self.search = recipe.search
+        self.alone = not self.search.candidates
+        specs = self.search.candidates or (recipe.method,)
+        pairs = [(spec, rate) for spec in specs for rate in (self.search.rates if not self.alone else (1.0,))]
+        self.past = self._begun([{"method": spec, "rate": rate, "scores": []} for spec, rate in pairs])
+        recipes = {spec: replace(recipe, method=spec, search=Search()) for spec in specs}
+        choices = self._choices([recipes[spec] for spec in specs])
+        for number in self.past.live:
+            spec, rate = pairs[number]
+            self.entrants.append(self._entrant(number, recipes[spec], rate, choices.get(str(specs.index(spec)))))
+
+    @property
+    def models(self) -> list[Tuned]:
+        """The models of those that are still in it."""
+        return [each.model for each in self.entrants]
+
+    @property
+    def largest(self) -> Entrant:
+        """The entrant that trains most."""
+        return max(self.entrants, key=lambda each: each.size)
+
+    @property
+    def winner(self) -> Entrant:
+        """The only one left."""
+        (winner,) = self.entrants
+        return winner
+
+    @property
+    def step(self) -> int:
+        """The step from which all go on after an interruption."""
+        return min(each.trainer.progress.step if each.trainer else 0 for each in self.entrants)
+
+    def start(self, feed: Feed) -> None:
+        """Makes each entrant's optimiser, and takes back what an interruption left."""
+        for each in self.entrants:
+            chosen, train = methods.parse(each.recipe.method), each.recipe.train
+            accelerator = self.session.accelerator
+            each.trainer = Trainer(each.model, feed, chosen, train, self.seed, accelerator, each.rate)
+            if self._state(each).exists():
+                with self._turn(each) as trainer:
+                    checkpoint.restore(trainer, self._state(each))
+            each.events = each.trainer.events(self.data.rows["train"], self.data.rows["valid"])
+
+    def run(self) -> Iterator[Event | Tried | Judged]:
+        """Trains all up to each rung, judges them there, and the winner to the end; yields what happens."""
+        while len(self.entrants) > 1:
+            share = self.search.rungs[self.past.rung]
+            yield from self._race(share)
+            yield self._judge(share)
+        if not self.alone:
+            checkpoint.set_random(self.winner.random)
+            self.winner.model.delta.attach()
+        yield from self._drive(self.winner)
+
+    def leave(self) -> None:
+        """Takes every edit off the network."""
+        for each in self.entrants:
+            each.model.delta.detach()
+
+    def clear(self) -> None:
+        """Removes what only a resume needs."""
+        (self.folder / STATE).unlink(missing_ok=True)
+        (self.folder / probe.CHOICE).unlink(missing_ok=True)
+        shutil.rmtree(self.folder / STATES, ignore_errors=True)
+
+    def report(self, steps: int) -> dict[str, Any]:
+        """Returns what a result tells of the competition: the table, and the cost beside one training."""
+        if self.alone:
+            return {}
+        tried = sum(row.get("steps", steps) for row in self.past.table)
+        return {
+            "search": {
+                "chosen": self.winner.recipe.method,
+                "rate": self.winner.rate,
+                "table": self.past.table,
+                "batches": self.past.batches,
+                "cost": (tried + self.past.batches / self.session.recipe.train.accumulate) / steps,
+            }
+        }
+
+    def _begun(self, table: list[dict[str, Any]]) -> Past:
+        path = self.folder / TABLE
+        if self.alone or not path.exists():
+            return Past(table, list(range(len(table))))
+        return Past(**json.loads(path.read_text(encoding="utf-8")))
+
+    def _entrant(self, number: int, recipe: Recipe, rate: float, choices: Choices | None) -> Entrant:
+        model = self.session.model(recipe, self.data, self.seed, choices)
+        random = checkpoint.random_state()
+        if not self.alone:
+            model.delta.detach()
+            if self.entrants:
+                _same_head(self.entrants[0].model, model)
+        return Entrant(number, recipe, rate, model, random, count(model)["delta"])
+
+    def _choices(self, recipes: Sequence[Recipe]) -> dict[str, dict[str, dict[str, Tensor]]]:
+        """Returns what deciding methods choose, by candidate: what was stored, else from the first batches."""
+        unions = [methods.parse(each.method) for each in recipes]
+        deciding = [any(isinstance(each.method, methods.Deciding) for each in union) for union in unions]
+        if not any(deciding):
+            return {}
+        if not (self.folder / probe.CHOICE).exists():
+            wanted = {str(i): recipes[i] for i, needed in enumerate(deciding) if needed}
+            self.past.batches = probe.decide(wanted, self._undecided, self.data, self.seed, self.folder)
+        stored = probe.by_method(read_tensors(self.folder / probe.CHOICE)[0])
+        return {candidate: probe.by_method(tensors) for candidate, tensors in stored.items()}
+
+    def _undecided(self, recipe: Recipe) -> Tuned:
+        session = self.session
+        torch.manual_seed(self.seed)  # the head that training will start with
+        return undecided(recipe, session.backbone, session.task, self.data.vocabulary).to(session.accelerator.device)
+
+    def _state(self, entrant: Entrant) -> Path:
+        return self.folder / STATE if self.alone else self.folder / STATES / f"{entrant.number}.safetensors"
+
+    @contextmanager
+    def _turn(self, entrant: Entrant) -> Iterator[Trainer]:
+        if self.alone:
+            assert entrant.trainer is not None
+            yield entrant.trainer
+            return
+        with entrant.turn() as trainer:
+            yield trainer
+
+    def _race(self, share: float) -> Iterator[Tried]:
+        """Takes one step with each in turn until all have come as far."""
+        waiting = list(self.entrants)
+        while waiting:
+            for each in list(waiting):
+                with each.turn():
+                    happened = list(self._one_step(each))
+                yield from (Tried(each.number, each.recipe.method, event) for event in happened)
+                last = happened[-1] if happened else None
+                if each.stopped or (isinstance(last, Step) and last.progress >= share):
+                    waiting.remove(each)
+
+    def _one_step(self, entrant: Entrant) -> Iterator[Event]:
+        for event in self._drive(entrant):
+            yield event
+            if isinstance(event, Step):
+                return
+
+    def _drive(self, entrant: Entrant) -> Iterator[Event]:
+        assert entrant.events is not None
+        if entrant.stopped:
+            yield entrant.stopped
+        for event in entrant.events:
+            if isinstance(event, Validated):
+                self._save(entrant)
+            if isinstance(event, Stopped):
+                entrant.stopped = event
+            yield event
+
+    def _save(self, entrant: Entrant) -> None:
+        assert entrant.trainer is not None
+        path = self._state(entrant)
+        path.parent.mkdir(exist_ok=True)
+        checkpoint.save(entrant.trainer, path)
+
+    def _judge(self, share: float) -> Judged:
+        scores = {each.number: self._score(each) for each in self.entrants}
+        last = self.past.rung == len(self.search.rungs) - 1
+        keep = 1 if last else math.ceil(len(self.entrants) / 2)
+        better = "min" if self.search.observe == "loss" else self.session.task.better
+        order = ranked([(scores[each.number], each.size, each.number) for each in self.entrants], better)
+        kept = order[:keep]
+        for each in self.entrants:
+            row = self.past.table[each.number]
+            row["parameters"] = each.size
+            row["scores"] = [*row["scores"], None if math.isnan(scores[each.number]) else scores[each.number]]
+            if each.number not in kept:
+                row["dropped_at"], row["steps"] = share, each.trainer.progress.step if each.trainer else 0
+        self.past.live, self.past.rung = sorted(kept), self.past.rung + 1
+        self.past.save(self.folder)
+        self._free(kept)
+        return Judged(share, scores, tuple(kept))
+
+    def _score(self, entrant: Entrant) -> float:
+        with entrant.turn() as trainer:
+            if self.search.observe == "loss":
+                return trainer.progress.smoothed
+            scores = self.session.task.score(trainer.evaluate(self.data.rows["valid"]))
+            return scores[self.session.task.metric]
+
+    def _free(self, kept: Sequence[int]) -> None:
+        for each in self.entrants:
+            if each.number not in kept:
+                self._state(each).unlink(missing_ok=True)
+                each.trainer = each.events = None
+        self.entrants = [each for each in self.entrants if each.number in kept]
+        gc.collect()
+
+
+def ranked(judged: Sequence[tuple[float, int, int]], better: str) -> list[int]:
+    """Returns numbers from best to worst, from (score, size, number): NaN is worst, a tie goes to the smaller size."""
+    sign = -1 if better == "max" else 1
+
+    def place(each: tuple[float, int, int]) -> tuple[float, int, int]:
+        score, size, number = each
+        return (math.inf if math.isnan(score) else sign * score, size, number)
+
+    return [number for _, _, number in sorted(judged, key=place)]
+
+
+def _same_head(first: Tuned, other: Tuned) -> None:
+    """Gives a model the head that another starts with, where it fits."""
+    given, own = first.head.state_dict(), other.head.state_dict()
+    if {name: tensor.shape for name, tensor in given.items()} == {name: tensor.shape for name, tensor in own.items()}:
+        other.head.load_state_dict(given)
