@@ -120,7 +120,8 @@ def find_sites(family: Family, core: nn.Module, front: nn.Module | None) -> Site
     for index, block in enumerate(blocks.children()):
         table += [_site(block, where, role, index, width) for role, where in family.roles.items()]
     depth = len(list(blocks.children()))
-    return Sites(family.name, width, depth, tuple(table), tuple(range(depth)), family.norms_first(config))
+    every, fixed = tuple(range(depth)), family.spectrogram(config)
+    return Sites(family.name, width, depth, tuple(table), every, family.norms_first(config), fixed)
 
 
 def digest(core: nn.Module, front: Front, unread: tuple[str, ...] = ()) -> str:
