@@ -54,6 +54,7 @@ class Sites:
     chosen: tuple[int, ...]
     norms_first: bool = False  # whether norm2 stands before the FFN (pre-norm) or behind its residual
     spectrogram: tuple[int, int] | None = None  # frames and bands, where `conv.0` is given (batch, 1, bands, frames)
+    projection: nn.Module | None = None  # what makes frames of a convolution front-end's features
 
     def __call__(self, *roles: str) -> Iterator[Site]:
         """Yields the sites of these roles; `conv` means every convolution of the stem."""

@@ -120,8 +120,16 @@ def find_sites(family: Family, core: nn.Module, front: nn.Module | None) -> Site
     for index, block in enumerate(blocks.children()):
         table += [_site(block, where, role, index, width) for role, where in family.roles.items()]
     depth = len(list(blocks.children()))
-    every, fixed = tuple(range(depth)), family.spectrogram(config)
-    return Sites(family.name, width, depth, tuple(table), every, family.norms_first(config), fixed)
+    return Sites(
+        family.name,
+        width,
+        depth,
+        tuple(table),
+        tuple(range(depth)),
+        norms_first=family.norms_first(config),
+        spectrogram=family.spectrogram(config),
+        projection=core.get_submodule(family.projection) if family.projection else None,
+    )
 
 
 def digest(core: nn.Module, front: Front, unread: tuple[str, ...] = ()) -> str:

@@ -71,6 +71,13 @@ def count(name, spec):
         ("wavlm-large", "front_conv_adapter", 361_520),
         # the input prompt of IPET: 2 · 10 · (512 + 128 - 20)
         ("ast-512", "input_prompt", 12_400),
+        # E and L adapters (arXiv:2212.02780): 9,127,436 with the weights of twelve layers; the P-adapter adds 10 · 512
+        ("wavlm", "e_adapter + l_adapter + layernorm", 9_127_436 - 12),
+        ("wavlm", "l_adapter", 12 * 394_752),
+        ("wavlm", "elp + layernorm", 9_127_424 + 5_120),
+        ("base", "p_adapter(length=4)", 4 * 512),
+        # inner and inter-layer adapters (arXiv:2403.00293): some 5 % of the 94,371,712
+        ("base", "inner_inter", 25 * (2 * 768 * 128 + 128 + 768)),
         # options that change no count, and one that halves it
         ("base", "lora(rank=8, rslora=True, up_rate=16)", 294_912),
         ("base", "lora_fa(rank=8)", 147_456),

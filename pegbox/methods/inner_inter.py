@@ -1,0 +1,26 @@
+"""Inner and inter-layer adapters for speaker verification (Sang, Hansen, 2024, arXiv:2403.00293)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pegbox.methods._adapter import Adapter
+from pegbox.methods._sides import inter_adapters
+from pegbox.sites import Edit, Sites, around
+
+
+@dataclass(frozen=True)
+class InnerInter:
+    """y + scale·up(relu(down(x))) beside each FFN, and h + up(relu(down(h))) of every hidden state the head reads.
+
+    Identity at the start (up = 0). At the default sizes some 5 % of a base network, as in the paper's abstract.
+    """
+
+    inner: int = 128
+    inter: int = 128
+    scale: float = 1.0
+
+    def plan(self, sites: Sites) -> Iterator[Edit]:
+        """Yields one bottleneck a block, and the one module beside the network."""
+        for site in sites("ffn"):
+            yield around(site, Adapter("inner_inter", site, self.inner, "relu", parallel=True, scale=self.scale))
+        yield inter_adapters("inner_inter", sites, self.inter)
