@@ -54,6 +54,7 @@ class Sites:
     chosen: tuple[int, ...]
     norms_first: bool = False  # whether norm2 stands before the FFN (pre-norm) or behind its residual
     spectrogram: tuple[int, int] | None = None  # frames and bands, where `conv.0` is given (batch, 1, bands, frames)
+    places: int | None = None  # frames of the longest clip, where a positional table ends
     projection: nn.Module | None = None  # what makes frames of a convolution front-end's features
 
     def __call__(self, *roles: str) -> Iterator[Site]:

@@ -120,6 +120,7 @@ def find_sites(family: Family, core: nn.Module, front: nn.Module | None) -> Site
     for index, block in enumerate(blocks.children()):
         table += [_site(block, where, role, index, width) for role, where in family.roles.items()]
     depth = len(list(blocks.children()))
+    longest = family.longest(config)
     return Sites(
         family.name,
         width,
@@ -128,6 +129,7 @@ def find_sites(family: Family, core: nn.Module, front: nn.Module | None) -> Site
         tuple(range(depth)),
         norms_first=family.norms_first(config),
         spectrogram=family.spectrogram(config),
+        places=None if longest is None else family.frames(config, longest),
         projection=core.get_submodule(family.projection) if family.projection else None,
     )
 

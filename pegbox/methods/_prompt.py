@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pegbox.errors import RecipeError
+from pegbox.methods._parts import check_length
 from pegbox.sites import Edit, Prompts, Sites, before
 
 
@@ -23,8 +24,7 @@ def pseudo_features(name: str, sites: Sites, length: int) -> Iterator[Edit]:
     through = sites.projection
     if through is None:
         raise RecipeError(f"{name}: {sites.family} has no site between a front-end's features and its frames")
-    width = next(part.in_features for part in through.modules() if isinstance(part, nn.Linear))
-    yield from passing(sites, Own(name, length, width, "normal", through))
+    yield from passing(sites, Own(name, length, sites, "normal", through))
 
 
 class Own(Prompts):
@@ -32,10 +32,11 @@ class Own(Prompts):
 
     passes = False  # whether the next block goes on with what this one makes of them
 
-    def __init__(self, name: str, length: int, width: int, start: str, through: nn.Module | None = None) -> None:
+    def __init__(self, name: str, length: int, sites: Sites, start: str, through: nn.Module | None = None) -> None:
         super().__init__()
-        if length < 1:
-            raise RecipeError(f"{name}(length={length}): at least one prompt")
+        check_length(name, length, sites)
+        maps = () if through is None else through.modules()
+        width = next((part.in_features for part in maps if isinstance(part, nn.Linear)), sites.width)
         self.frames = nn.Parameter(torch.ones(length, width) if start == "ones" else torch.zeros(length, width))
         if start == "uniform":  # as visual prompt tuning draws them, arXiv:2203.12119
             nn.init.uniform_(self.frames, -((6 / (3 * 256 + width)) ** 0.5), (6 / (3 * 256 + width)) ** 0.5)

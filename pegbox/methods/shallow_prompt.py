@@ -17,4 +17,4 @@ class ShallowPrompt:
 
     def plan(self, sites: Sites) -> Iterator[Edit]:
         """Yields the prompts of the first block, and their passage through the following ones."""
-        yield from passing(sites, Own("shallow_prompt", self.length, sites.width, self.start))
+        yield from passing(sites, Own("shallow_prompt", self.length, sites, self.start))

@@ -26,7 +26,7 @@ class UniPETSpk:
     def plan(self, sites: Sites) -> Iterator[Edit]:
         """Yields prompts and bottleneck of each block, and the one module beside the network."""
         for site in sites("enter"):
-            yield before(site, GatedPrompts(self.length, sites.width))
+            yield before(site, GatedPrompts(self.length, sites))
         for site in sites("ffn"):
             yield around(site, GatedAdapter(site, self.inner))
         yield inter_adapters("unipet_spk", sites, self.inter, gated=True)
@@ -35,9 +35,9 @@ class UniPETSpk:
 class GatedPrompts(Prompts):
     """Trained prompts of one block, times its gate."""
 
-    def __init__(self, length: int, width: int) -> None:
+    def __init__(self, length: int, sites: Sites) -> None:
         super().__init__()
-        self.own, self.gate = Own("unipet_spk", length, width, "uniform"), Gate(width)
+        self.own, self.gate = Own("unipet_spk", length, sites, "uniform"), Gate(sites.width)
 
     def forward(self, x: Tensor) -> Tensor:  # (batch, time, width) → (batch, prompts, width)
         """Returns as much of the prompts as the clip opens."""
