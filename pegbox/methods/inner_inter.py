@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pegbox.methods._adapter import Adapter
+from pegbox.methods._adapter import Adapter, share
 from pegbox.methods._sides import inter_adapters
 from pegbox.sites import Edit, Sites, around
 
@@ -12,15 +12,16 @@ from pegbox.sites import Edit, Sites, around
 class InnerInter:
     """y + scale·up(relu(down(x))) beside each FFN, and h + up(relu(down(h))) of every hidden state the head reads.
 
-    Identity at the start (up = 0). At the default sizes some 5 % of a base network, as in the paper's abstract.
+    Identity at the start (up = 0). Without sizes a sixth of the width: some 5 % of a network, as in the abstract.
     """
 
-    inner: int = 128
-    inter: int = 128
+    inner: int | None = None
+    inter: int | None = None
     scale: float = 1.0
 
     def plan(self, sites: Sites) -> Iterator[Edit]:
         """Yields one bottleneck a block, and the one module beside the network."""
         for site in sites("ffn"):
-            yield around(site, Adapter("inner_inter", site, self.inner, "relu", parallel=True, scale=self.scale))
-        yield inter_adapters("inner_inter", sites, self.inter)
+            size = share(self.inner, site.input_width, 6)
+            yield around(site, Adapter("inner_inter", site, size, "relu", parallel=True, scale=self.scale))
+        yield inter_adapters("inner_inter", sites, share(self.inter, sites.width, 6))

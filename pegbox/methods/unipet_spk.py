@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from pegbox.methods._adapter import Adapter
+from pegbox.methods._adapter import Adapter, share
 from pegbox.methods._gate import Gate
 from pegbox.methods._prompt import Own
 from pegbox.methods._sides import inter_adapters
@@ -17,19 +17,20 @@ class UniPETSpk:
     """`length` prompts and a bottleneck beside the FFN in each block, and one on each hidden state the head reads.
 
     Each part has a gate of its own, of UniPELT's form: a number a clip, from what the part is given. Not the identity.
+    Without sizes, the bottlenecks have a sixth of the width.
     """
 
     length: int = 10
-    inner: int = 128
-    inter: int = 128
+    inner: int | None = None
+    inter: int | None = None
 
     def plan(self, sites: Sites) -> Iterator[Edit]:
         """Yields prompts and bottleneck of each block, and the one module beside the network."""
         for site in sites("enter"):
             yield before(site, GatedPrompts(self.length, sites))
         for site in sites("ffn"):
-            yield around(site, GatedAdapter(site, self.inner))
-        yield inter_adapters("unipet_spk", sites, self.inter, gated=True)
+            yield around(site, GatedAdapter(site, share(self.inner, site.input_width, 6)))
+        yield inter_adapters("unipet_spk", sites, share(self.inter, sites.width, 6), gated=True)
 
 
 class GatedPrompts(Prompts):

@@ -12,11 +12,11 @@ from pegbox.training.prepare import parts
 
 WRONG = [
     # longer than the longest clip, where a positional table ends
-    ("whisper", "deep_prompt(length=151)", "deep_prompt: 151 prompts or keys; at most 150, as many as whisper's"),
+    ("whisper", "deep_prompt(length=151)", "deep_prompt: 151 prompts or keys; at most 150, as many as whisper has"),
     ("whisper", "prefix(length=151)", "prefix: 151 .* at most 150"),
     ("whisper", "mam(length=151, size=4)", "mam: 151 .* at most 150"),
     ("whisper", "unipelt(length=151)", "unipelt: 151 .* at most 150"),
-    ("ast", "shallow_prompt(length=147)", "shallow_prompt: 147 .* at most 146, as many as ast's"),
+    ("ast", "shallow_prompt(length=147)", "shallow_prompt: 147 .* at most 146, as many as ast has"),
     ("ast", "ipet(prompts=147)", "ipet: 147 .* at most 146"),
     ("ast", "embedding_prompt(length=147)", "at most 146"),
     ("ast", "input_prompt(border=64)", r"border=64\): from 1 to 63 around \(128, 128\)"),

@@ -29,7 +29,7 @@ EVERY = pytest.mark.parametrize(("variant", "spec"), PRODUCT)
 SOME = pytest.mark.parametrize("variant", ONE_EACH)
 WITHOUT_BLOCKS = (
     *("chapter", "front_conv_adapter", "input_prompt", "reprogramming", "full", "linear_probe", "weighted_sum"),
-    *("inter_adapter", "l_adapter", "ladder", "elp", "inner_inter", "unipet_spk"),
+    *("inter_adapter", "l_adapter", "ladder"),
 )
 MERGING = (
     *("lora", "bitfit", "full", "linear_probe", "weighted_sum"),
