@@ -22,12 +22,12 @@ def check_frames(name: str, site: Site) -> None:
         raise RecipeError(f"{name}: the site '{site.name}' holds no frames; choose from enter … leave, frames")
 
 
-def fitting(name: str, site: Site, size: int, parallel: bool = False) -> int:
+def fitting(name: str, site: Site, size: int, parallel: bool = False, option: str = "size") -> int:
     """Returns the width that a bottleneck reads at a site, or refuses a site or size that cannot be meant."""
     check_frames(name, site)
     reads = site.input_width if parallel else site.output_width
     if not 1 <= size <= reads:
-        raise RecipeError(f"{name}(size={size}): at '{site.name}' the size goes from 1 to {reads}")
+        raise RecipeError(f"{name}({option}={size}): at '{site.name}' the size goes from 1 to {reads}")
     return reads
 
 
@@ -47,9 +47,10 @@ class Adapter(nn.Module):
         parallel: bool = False,
         norm: bool = False,
         scale: float | nn.Parameter = 1.0,
+        option: str = "size",
     ) -> None:
         super().__init__()
-        reads = fitting(name, site, size, parallel)
+        reads = fitting(name, site, size, parallel, option)
         if not isinstance(scale, Tensor):
             check_scale(name, scale)
         self.parallel, self.scale = parallel, scale

@@ -23,5 +23,6 @@ class InnerInter:
         """Yields one bottleneck a block, and the one module beside the network."""
         for site in sites("ffn"):
             size = share(self.inner, site.input_width, 6)
-            yield around(site, Adapter("inner_inter", site, size, "relu", parallel=True, scale=self.scale))
+            adapter = Adapter("inner_inter", site, size, "relu", parallel=True, scale=self.scale, option="inner")
+            yield around(site, adapter)
         yield inter_adapters("inner_inter", sites, share(self.inter, sites.width, 6))

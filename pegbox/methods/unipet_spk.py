@@ -51,7 +51,7 @@ class GatedAdapter(Mixing):
 
     def __init__(self, site: Site, size: int) -> None:
         super().__init__()
-        self.adapter = Adapter("unipet_spk", site, size, "relu", parallel=True)
+        self.adapter = Adapter("unipet_spk", site, size, "relu", parallel=True, option="inner")
         self.gate = Gate(site.input_width)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:  # (batch, time, width), (batch, time, width)

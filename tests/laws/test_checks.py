@@ -30,7 +30,8 @@ WRONG = [
     ("whisper", "lora(rank=33)", "rank goes from 1 to 32"),
     ("whisper", f"lora_fa(rank=33, at={LINEAR})", "rank goes from 1 to 32"),
     ("ast", "inter_adapter(size=33)", "a bottleneck of size 33 on hidden states; from 1 to the width 32"),
-    ("ast", "inner_inter(inner=33)", r"inner_inter\(size=33\).*from 1 to 32"),
+    ("ast", "inner_inter(inner=33)", r"inner_inter\(inner=33\).*from 1 to 32"),
+    ("ast", "unipet_spk(inner=33)", r"unipet_spk\(inner=33\).*from 1 to 32"),
     ("ast", "unipet_spk(inner=4, inter=33)", "unipet_spk: a bottleneck of size 33"),
     ("hubert-layer-pre", "front_conv_adapter(size=17)", "size goes from 1 to 16"),
     # what does not divide
