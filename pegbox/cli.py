@@ -14,6 +14,7 @@ from rich.table import Table
 
 from pegbox import recipe as recipe_
 from pegbox import registry
+from pegbox.cli_exchange import OtherBackbone, RunFolder, exchanging
 from pegbox.errors import PegboxError, RecipeError
 
 app = typer.Typer(
@@ -23,6 +24,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(exchanging)
 
 RecipeFile = Annotated[Path | None, typer.Argument(help="A recipe in TOML; the options below override it.")]
 Backbone = Annotated[str | None, typer.Option(help="Hub id or local folder of the pretrained network.")]
@@ -31,8 +33,6 @@ Task = Annotated[str | None, typer.Option(help="Such as 'classify(label=\"word\"
 Corpus = Annotated[str | None, typer.Option(help="Such as 'folder(root=\"clips\")'.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Any setting: --set train.epochs=5 --set seeds=[0,1,2].")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
-RunFolder = Annotated[Path, typer.Argument(help="The folder of a finished run.")]
-OtherBackbone = Annotated[str | None, typer.Option("--backbone", help="Where the backbone lies now, if it was moved.")]
 
 
 @app.callback()
@@ -152,34 +152,6 @@ def predict(
     writer = csv.DictWriter(sys.stdout, fieldnames=list(flat[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(flat)
-
-
-@app.command()
-def export(
-    run: RunFolder,
-    folder: Annotated[Path, typer.Argument(help="A new folder.")],
-    form: Annotated[
-        Literal["merged", "peft"], typer.Option("--as", help="A whole network of transformers, or a peft adapter.")
-    ] = "merged",
-    backbone: OtherBackbone = None,
-) -> None:
-    """Write a finished run for transformers or peft; head and layer weights go beside it into pegbox.safetensors."""
-    from pegbox.exchange import OURS, export_run
-
-    export_run(run, folder, form, backbone)
-    typer.echo(f"{folder}: {form}, with the head in {OURS}")
-
-
-@app.command("import-peft")
-def import_peft(
-    folder: Annotated[Path, typer.Argument(help="A folder that peft saved: LoRA, IA3 or LayerNorm tuning.")],
-    backbone: Annotated[str, typer.Argument(help="Hub id, local folder or shipped name of its network.")],
-    out: Annotated[Path, typer.Argument(help="The delta's file, which pegbox.surgery.load reads.")],
-) -> None:
-    """Take an adapter of peft over: print what it is as a method, and write its numbers as a delta."""
-    from pegbox import exchange
-
-    typer.echo(exchange.import_file(folder, backbone, out))
 
 
 @app.command()

@@ -53,6 +53,9 @@ class Sites:
     table: tuple[Site, ...]
     chosen: tuple[int, ...]
     norms_first: bool = False  # whether norm2 stands before the FFN (pre-norm) or behind its residual
+    spectrogram: tuple[int, int] | None = None  # frames and bands, where `conv.0` is given (batch, 1, bands, frames)
+    places: int | None = None  # frames of the longest clip, where a positional table ends
+    projection: nn.Module | None = None  # what makes frames of a convolution front-end's features
     held: tuple[tuple[Site, str], ...] = ()  # every tensor of the blocks and of the norms outside them
 
     def pool(self) -> Iterator[tuple[Site, str]]:
@@ -62,7 +65,7 @@ class Sites:
         """
         everything = len(self.chosen) == self.depth
         for site, tensor in self.held:
-            if everything or (site.block in self.chosen and "." in site.role):
+            if everything or (site.block in self.chosen and site.home is not site.owner):
                 yield site, tensor
 
     def __call__(self, *roles: str) -> Iterator[Site]:

@@ -15,6 +15,12 @@ from pegbox.training.feed import Feed
 from pegbox.training.prepare import assemble, corpus_rows, data_of
 
 SIDES = ("l_adapter(size=8)", "inter_adapter(size=4)", "ladder(reduction=2, heads=2)")
+BOTH = (  # beside the network and inside its blocks
+    "elp(encoder=4, layer=8, length=2)",
+    "inner_inter(inner=4, inter=3)",
+    "unipet_spk(length=2, inner=4, inter=3)",
+    f"lora(rank=2) + {SIDES[0]}",
+)
 
 
 def recipe(hubert: Path, tones: Path, method: str, **more: Any) -> dict[str, Any]:
@@ -28,7 +34,7 @@ def recipe(hubert: Path, tones: Path, method: str, **more: Any) -> dict[str, Any
     }
 
 
-@pytest.mark.parametrize("method", [*SIDES, f"lora(rank=2) + {SIDES[0]}"])
+@pytest.mark.parametrize("method", [*SIDES, *BOTH])
 def test_a_run_is_alive_cached_as_direct_and_reloads(hubert: Path, tones: Path, tmp_path: Path, method: str) -> None:
     cached = pegbox.train(recipe(hubert, tones, method), tmp_path / "cached")
     direct = pegbox.train(recipe(hubert, tones, method, cache={"use": False}), tmp_path / "direct")
@@ -73,18 +79,13 @@ def test_what_cannot_train_is_refused(hubert: Path) -> None:
     network = pegbox.load_backbone(str(hubert))
     with pytest.raises(RecipeError, match="two methods of a union"):
         Delta(network.core, methods.plan(methods.parse(" + ".join(SIDES[:2])), network.sites()))
-    for spec in ("l_adapter(size=0)", "inter_adapter(size=99)", "ladder(reduction=5)", 'ladder(blocks="1:")'):
+    for spec in (
+        "l_adapter(size=0)",
+        "inter_adapter(size=99)",
+        "elp(length=0)",
+        "inner_inter(inner=0)",
+        "ladder(reduction=5)",
+        'ladder(blocks="1:")',
+    ):
         with pytest.raises(RecipeError):
             methods.plan(methods.parse(spec), network.sites())
-
-
-def test_l_adapters_have_the_published_count() -> None:
-    from transformers import WavLMConfig
-
-    core = backbones.from_config(
-        WavLMConfig(), backbones.Front(16_000), device="meta", family=backbones.families()["wavlm"]
-    )
-    (term,) = methods.plan(methods.parse("l_adapter"), core.sites())
-    (edit,) = term.edits
-    assert edit.module is not None
-    assert sum(tensor.numel() for tensor in edit.module.parameters()) == 12 * 394_752

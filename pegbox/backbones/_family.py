@@ -100,6 +100,8 @@ class Family:
     shortest: Callable[[Any], int]  # samples a clip must have
     longest: Callable[[Any], int | None]  # samples a clip may have; None without a limit
     norms_first: Callable[[Any], bool]  # whether a block's norms stand before its parts
+    spectrogram: Callable[[Any], tuple[int, int] | None] = lambda config: None  # frames and bands, where they are fixed
+    projection: str = ""  # path to what makes frames of a convolution front-end's features
     ready: Callable[[nn.Module], Undo] = always_real  # makes every site real on the core; returns how to undo it
     unused: tuple[str, ...] = ()  # tensors that full tuning leaves alone: names, or patterns such as 'adapter.*'
     fixed: tuple[str, ...] = ()  # those of them that the fold reads all the same: a table of sines

@@ -120,8 +120,19 @@ def find_sites(family: Family, core: nn.Module, front: nn.Module | None) -> Site
     for index, block in enumerate(blocks.children()):
         table += [_site(block, where, role, index, width) for role, where in family.roles.items()]
     depth = len(list(blocks.children()))
-    held = tuple(_held(family, core))
-    return Sites(family.name, width, depth, tuple(table), tuple(range(depth)), family.norms_first(config), held)
+    longest = family.longest(config)
+    return Sites(
+        family.name,
+        width,
+        depth,
+        tuple(table),
+        tuple(range(depth)),
+        norms_first=family.norms_first(config),
+        spectrogram=family.spectrogram(config),
+        places=None if longest is None else family.frames(config, longest),
+        projection=core.get_submodule(family.projection) if family.projection else None,
+        held=tuple(_held(family, core)),
+    )
 
 
 def _held(family: Family, core: nn.Module) -> Iterator[tuple[Site, str]]:

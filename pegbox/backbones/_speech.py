@@ -185,6 +185,7 @@ def family_of(name: str, network: str, model_type: str = "") -> Family:
         shortest=receptive_field,
         longest=unlimited,
         norms_first=stable,
+        projection="feature_projection",
         ready=ready,
         unused=("masked_spec_embed",),
         padding=PADDING,

@@ -80,6 +80,7 @@ family: Final = Family(
     shortest=lambda config: _kaldi.WINDOW,
     longest=lambda config: _kaldi.WINDOW + _kaldi.HOP * config.max_length - 1,
     norms_first=lambda config: True,
+    spectrogram=lambda config: (config.max_length, config.num_mel_bins),
     front_is_wave=False,
     padding="exact: every clip is padded with silence to the network's own length, as in pretraining",
 )

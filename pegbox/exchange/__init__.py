@@ -1,4 +1,4 @@
-"""Exchange with other libraries: adapter folders of `peft` both ways, and merged networks as `transformers` saves them.
+"""Exchange with other libraries: adapter folders of `peft` both ways, merged networks, and MMS's language adapters.
 
 Peft's folder is a description in JSON and tensors by module path; both are read and written here without peft.
 """
@@ -9,7 +9,9 @@ from typing import Final, Literal
 from pegbox import backbones, surgery
 from pegbox import run as run_
 from pegbox.delta import Delta
+from pegbox.errors import RecipeError
 from pegbox.exchange._merged import export_merged
+from pegbox.exchange._mms import Language, export_mms, import_mms
 from pegbox.exchange._network import Network, fresh
 from pegbox.exchange._peft_in import Imported, import_peft
 from pegbox.exchange._peft_out import described, write
@@ -49,6 +51,27 @@ def export_run(run: Run | str | Path, folder: str | Path, form: Form, backbone: 
     surgery.save_tensors(Path(folder) / OURS, rest, about | {"method": run.recipe.method})
 
 
+def export_language(run: Run | str | Path, folder: str | Path, language: str, backbone: str | None = None) -> None:
+    """Writes a finished CTC run of `mms_adapter` as a language of an MMS checkpoint, with its head and vocabulary."""
+    run = run if isinstance(run, Run) else run_.load(run)
+    tuned = run_.open_model(run, backbone, "fp32")
+    if not tuned.task.framewise or tuned.mixes != (tuned.backbone.depth,) or tuned.layers is not None:
+        raise RecipeError(
+            f"{run.folder}: a language's file has a CTC head on the last hidden state, this run is {run.recipe.task} "
+            f"on features={run.recipe.features!r}; train it with task='ctc' and features='last'"
+        )
+    export_mms(tuned.delta, tuned.backbone, folder, language, tuned.head, tuned.vocabulary)
+
+
+def import_language(path: str | Path, backbone: str, out: str | Path) -> str:
+    """Takes a language's file over into one for `pegbox.surgery.load`, its head beside it; returns the method."""
+    found, out = import_mms(path, backbones.load(backbone)), Path(out)
+    about = {"method": found.method, "backbone": backbone}
+    surgery.save_tensors(out, found.tensors, about)
+    surgery.save_tensors(out.with_suffix(".head.safetensors"), found.head, about)
+    return found.method
+
+
 def import_file(folder: str | Path, backbone: str, out: str | Path) -> str:
     """Takes a folder of peft's over into a file for `pegbox.surgery.load`, and returns the method that it is."""
     found = import_peft(folder, backbones.load(backbone))
@@ -56,4 +79,18 @@ def import_file(folder: str | Path, backbone: str, out: str | Path) -> str:
     return found.method
 
 
-__all__ = ["OURS", "Form", "Imported", "export_merged", "export_peft", "export_run", "import_file", "import_peft"]
+__all__ = [
+    "OURS",
+    "Form",
+    "Imported",
+    "Language",
+    "export_language",
+    "export_merged",
+    "export_mms",
+    "export_peft",
+    "export_run",
+    "import_file",
+    "import_language",
+    "import_mms",
+    "import_peft",
+]

@@ -5,7 +5,7 @@ from typing import Final
 from torch import Tensor, nn
 
 from pegbox.errors import RecipeError
-from pegbox.methods._parts import Affine, norm_in_fp32
+from pegbox.methods._parts import Affine, check_scale, norm_in_fp32
 from pegbox.sites import Site
 
 ACTIVATIONS: Final = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh}
@@ -16,13 +16,18 @@ def share(size: int | None, width: int, parts: int) -> int:
     return max(1, width // parts) if size is None else size
 
 
-def fitting(name: str, site: Site, size: int, parallel: bool = False) -> int:
-    """Returns the width that a bottleneck reads at a site, or refuses a site or size that cannot be meant."""
+def check_frames(name: str, site: Site) -> None:
+    """Refuses a site whose output is no frames of hidden states."""
     if site.place == "memory" or site.role == "wave" or site.role.startswith("conv"):
         raise RecipeError(f"{name}: the site '{site.name}' holds no frames; choose from enter … leave, frames")
+
+
+def fitting(name: str, site: Site, size: int, parallel: bool = False, option: str = "size") -> int:
+    """Returns the width that a bottleneck reads at a site, or refuses a site or size that cannot be meant."""
+    check_frames(name, site)
     reads = site.input_width if parallel else site.output_width
     if not 1 <= size <= reads:
-        raise RecipeError(f"{name}(size={size}): at '{site.name}' the size goes from 1 to {reads}")
+        raise RecipeError(f"{name}({option}={size}): at '{site.name}' the size goes from 1 to {reads}")
     return reads
 
 
@@ -42,9 +47,12 @@ class Adapter(nn.Module):
         parallel: bool = False,
         norm: bool = False,
         scale: float | nn.Parameter = 1.0,
+        option: str = "size",
     ) -> None:
         super().__init__()
-        reads = fitting(name, site, size, parallel)
+        reads = fitting(name, site, size, parallel, option)
+        if not isinstance(scale, Tensor):
+            check_scale(name, scale)
         self.parallel, self.scale = parallel, scale
         self.norm = nn.LayerNorm(reads) if norm else None
         self.down = Affine(reads, size)

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pegbox.sites import Edit, Site, on, owned
+from pegbox.errors import RecipeError
+from pegbox.sites import Edit, Site, Sites, on, owned
 
 
 class Affine(nn.Linear):
@@ -26,6 +27,22 @@ class Shift(nn.Module):
     def forward(self, tensor: Tensor) -> Tensor:  # (out,) or (out, in)
         """Returns the tensor with the difference added."""
         return tensor + self.difference.to(tensor.dtype)
+
+
+def check_length(name: str, length: int, sites: Sites) -> None:
+    """Refuses fewer prompts or keys than one, or more than the longest clip of the network has frames."""
+    if length < 1:
+        raise RecipeError(f"{name}: {length} prompts or keys; at least one")
+    if sites.places is not None and length > sites.places:
+        raise RecipeError(
+            f"{name}: {length} prompts or keys; at most {sites.places}, as many as {sites.family} has positions"
+        )
+
+
+def check_scale(name: str, scale: float, option: str = "scale") -> None:
+    """Refuses a factor of zero, behind which nothing has a gradient."""
+    if scale == 0:
+        raise RecipeError(f"{name}({option}=0): nothing would ever train; give another number")
 
 
 def norm_in_fp32(norm: nn.Module, x: Tensor) -> Tensor:  # (batch, time, width)

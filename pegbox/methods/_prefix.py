@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pegbox.errors import RecipeError
-from pegbox.methods._parts import Affine, draw
+from pegbox.methods._parts import Affine, check_length, draw
 from pegbox.sites import Edit, Site, Sites, around
 
 
@@ -14,10 +14,11 @@ def prefixes(
     name: str, sites: Sites, length: int, projection: int = 0, deviation: float = 0.02, dropout: float = 0.0
 ) -> Iterator[Edit]:
     """Yields one prefix a block; with a `projection`, one table and one map of that inner width for all of them."""
-    if length < 1 or projection < 0 or deviation < 0 or not 0 <= dropout < 1:
+    check_length(name, length, sites)
+    if projection < 0 or deviation < 0 or not 0 <= dropout < 1:
         raise RecipeError(
-            f"{name}(length={length}, projection={projection}, deviation={deviation}, dropout={dropout}): "
-            "at least one key, no negative size, a dropout below 1"
+            f"{name}(projection={projection}, deviation={deviation}, dropout={dropout}): "
+            "no negative size, a dropout below 1"
         )
     found = list(sites("memory"))
     table = Table(length, projection, len(found), sites.width, deviation) if projection else None

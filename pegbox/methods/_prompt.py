@@ -1,29 +1,62 @@
 """Frames put before those of a block: drawn, trained, and told what became of them."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
 from pegbox.errors import RecipeError
-from pegbox.sites import Prompts
+from pegbox.methods._parts import check_length
+from pegbox.sites import Edit, Prompts, Sites, before
+
+
+def passing(sites: Sites, own: "Own") -> Iterator[Edit]:
+    """Yields prompts at the first block that pass through all the others."""
+    first, *others = sites("enter")
+    own.passes = bool(others)
+    yield before(first, own)
+    for site in others:
+        yield before(site, Passed(own))
+
+
+def pseudo_features(name: str, sites: Sites, length: int) -> Iterator[Edit]:
+    """Yields trained features that the network's projection maps to prompts, which pass through all blocks."""
+    through = sites.projection
+    if through is None:
+        raise RecipeError(f"{name}: {sites.family} has no site between a front-end's features and its frames")
+    yield from passing(sites, Own(name, length, sites, "normal", through))
 
 
 class Own(Prompts):
     """Trained prompts of one block."""
 
-    def __init__(self, name: str, length: int, width: int, start: str, passes: bool = False) -> None:
+    passes = False  # whether the next block goes on with what this one makes of them
+
+    def __init__(self, name: str, length: int, sites: Sites, start: str, through: nn.Module | None = None) -> None:
         super().__init__()
-        if length < 1:
-            raise RecipeError(f"{name}(length={length}): at least one prompt")
+        check_length(name, length, sites)
+        maps = () if through is None else through.modules()
+        width = next((part.in_features for part in maps if isinstance(part, nn.Linear)), sites.width)
         self.frames = nn.Parameter(torch.ones(length, width) if start == "ones" else torch.zeros(length, width))
         if start == "uniform":  # as visual prompt tuning draws them, arXiv:2203.12119
             nn.init.uniform_(self.frames, -((6 / (3 * 256 + width)) ** 0.5), (6 / (3 * 256 + width)) ** 0.5)
         if start == "xavier":  # over (1, length, width), as IPET draws them, arXiv:2211.02227
             nn.init.xavier_uniform_(self.frames.data[None])
-        self.passes, self.after = passes, list[Tensor]()
+        if start == "normal":
+            nn.init.normal_(self.frames)
+        self.through = (through,)  # in a tuple: the network's own, and no part of the method
+        self.after = list[Tensor]()
 
     def forward(self, x: Tensor) -> Tensor:  # (batch, time, width) → (batch, prompts, width)
         """Returns the same prompts for every clip."""
-        return self.frames.to(x.dtype).expand(len(x), -1, -1)
+        return self._mapped().to(x.dtype).expand(len(x), -1, -1)
+
+    def _mapped(self) -> Tensor:  # (prompts, width), or (1, prompts, width)
+        through = self.through[0]
+        if through is None:
+            return self.frames
+        made = through(self.frames[None].to(next(through.parameters()).dtype))
+        return made[0] if isinstance(made, tuple) else made  # type: ignore[no-any-return]
 
     def behind(self, prompts: Tensor) -> None:  # (batch, prompts, width)
         """Keeps what the block made of them, where a block goes on with it."""

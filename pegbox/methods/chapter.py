@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pegbox.errors import RecipeError
-from pegbox.methods._parts import norm_in_fp32
+from pegbox.methods._parts import check_scale, norm_in_fp32
 from pegbox.sites import Edit, Site, Sites, around
 
 
@@ -23,8 +23,7 @@ class Chapter:
 
     def plan(self, sites: Sites) -> Iterator[Edit]:
         """Yields one block a convolution."""
-        if self.scale == 0:
-            raise RecipeError("chapter(scale=0): nothing would ever train; such as 0.01")
+        check_scale("chapter", self.scale)
         for site in sites("conv"):
             yield around(site, Block(site, sites.family, self.scale))
 

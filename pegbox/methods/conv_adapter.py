@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pegbox.errors import RecipeError
+from pegbox.methods._adapter import check_frames
 from pegbox.methods._parts import Affine, norm_in_fp32
 from pegbox.sites import Edit, Mixing, Site, Sites, around
 
@@ -30,6 +31,7 @@ class ConvAdapter:
     def plan(self, sites: Sites) -> Iterator[Edit]:
         """Yields one adapter a site."""
         for site in sites(*self.at):
+            check_frames("conv_adapter", site)
             yield around(site, Convolutions(site, self))
 
 

@@ -18,4 +18,4 @@ class DeepPrompt:
     def plan(self, sites: Sites) -> Iterator[Edit]:
         """Yields the prompts of each block."""
         for site in sites("enter"):
-            yield before(site, Own("deep_prompt", self.length, sites.width, self.start))
+            yield before(site, Own("deep_prompt", self.length, sites, self.start))

@@ -3,12 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from torch import Tensor, nn
-from torch.nn import functional as F
-
-from pegbox.errors import RecipeError
-from pegbox.methods._parts import Affine, draw, norm_in_fp32
-from pegbox.sites import Edit, Site, Sites, around
+from pegbox.methods._encoder_adapter import encoder_adapters
+from pegbox.sites import Edit, Sites
 
 
 @dataclass(frozen=True)
@@ -23,23 +19,4 @@ class EAdapter:
 
     def plan(self, sites: Sites) -> Iterator[Edit]:
         """Yields one adapter a block."""
-        whole = len(sites.chosen) == sites.depth
-        for site in sites("ffn"):
-            if not (whole and site.block == sites.depth - 1):
-                yield around(site, Normed(site, self.size))
-
-
-class Normed(nn.Module):
-    """y plus the normed output of a bottleneck."""
-
-    def __init__(self, site: Site, size: int) -> None:
-        super().__init__()
-        if size < 1:
-            raise RecipeError(f"e_adapter(size={size}): at '{site.name}' at least 1; the authors use 256")
-        self.down, self.up = Affine(site.output_width, size), Affine(size, site.output_width)
-        self.norm = nn.LayerNorm(site.output_width)
-        draw(self, 1e-3)
-
-    def forward(self, _: Tensor, y: Tensor) -> Tensor:  # (batch, time, in), (batch, time, out)
-        """Returns y with the normed bottleneck added."""
-        return y + norm_in_fp32(self.norm, self.up(F.gelu(self.down(y))))
+        yield from encoder_adapters("e_adapter", sites, self.size)

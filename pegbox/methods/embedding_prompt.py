@@ -16,4 +16,4 @@ class EmbeddingPrompt:
     def plan(self, sites: Sites) -> Iterator[Edit]:
         """Yields the prompts of each block."""
         for site in sites("enter"):
-            yield before(site, Own("embedding_prompt", self.length, sites.width, "xavier"))
+            yield before(site, Own("embedding_prompt", self.length, sites, "xavier"))

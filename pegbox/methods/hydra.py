@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from pegbox.errors import RecipeError
-from pegbox.methods._parts import Affine
+from pegbox.methods._parts import Affine, check_scale
 from pegbox.methods._weights import check_rank, linear
 from pegbox.sites import Edit, Site, Sites, around
 
@@ -21,6 +21,7 @@ class Hydra:
 
     def plan(self, sites: Sites) -> Iterator[Edit]:
         """Yields one pair of maps a site."""
+        check_scale("hydra", self.scale)
         for site in sites(*self.at):
             if linear("hydra", site).bias is None:
                 raise RecipeError(f"hydra: the module at '{site.name}' has no bias to merge into; take it out of 'at'")

@@ -7,7 +7,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from pegbox.errors import RecipeError
-from pegbox.methods._parts import Affine
+from pegbox.methods._parts import Affine, check_scale
 from pegbox.methods._prompt import Own
 from pegbox.sites import Edit, Site, Sites, around, before, beside_ffn
 
@@ -30,7 +30,7 @@ class Ipet:
     def plan(self, sites: Sites) -> Iterator[Edit]:
         """Yields prompts and adapter of each block."""
         for site in sites("enter"):
-            yield before(site, Own("ipet", self.prompts, sites.width, "xavier"))
+            yield before(site, Own("ipet", self.prompts, sites, "xavier"))
         for site in beside_ffn(sites):
             yield around(site, Beside(site, self))
 
@@ -45,6 +45,7 @@ class Beside(nn.Module):
             raise RecipeError(
                 f"ipet(size={settings.size}, dropout={settings.dropout}): a size from 1 to {width}, a dropout below 1"
             )
+        check_scale("ipet", settings.scale)
         self.scale, self.again = settings.scale, settings.residual == "again"
         self.down, self.up = Affine(width, settings.size), Affine(settings.size, width)
         self.dropout = nn.Dropout(settings.dropout)

@@ -29,7 +29,7 @@ class Ladder:
     def plan(self, sites: Sites) -> Iterator[Edit]:
         """Yields the one network beside the backbone."""
         width = sites.width // self.reduction if self.reduction > 0 else 0
-        if width < 1 or width % self.heads:
+        if width < 1 or self.heads < 1 or width % self.heads:
             raise RecipeError(
                 f"ladder(reduction={self.reduction}, heads={self.heads}): {sites.width} / reduction must be a width "
                 "that the heads divide"

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pegbox.errors import RecipeError
 from pegbox.methods._parts import shifts
 from pegbox.sites import Edit, Sites
 
@@ -15,4 +16,7 @@ class LayerNorm:
 
     def plan(self, sites: Sites) -> Iterator[Edit]:
         """Yields one shift of each tensor that a norm has."""
+        for site in sites(*self.at):
+            if not site.role.startswith("norm"):
+                raise RecipeError(f"layernorm: the site '{site.name}' is no norm; choose from norm1, norm2")
         yield from shifts(sites(*self.at), "weight", "bias")

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from pegbox.errors import RecipeError
 from pegbox.methods._low_rank import Decomposed, LowRank, LowRankWeight
+from pegbox.methods._parts import check_scale
 from pegbox.methods._weights import check_rank
 from pegbox.sites import Edit, Site, Sites, around, on
 
@@ -29,6 +30,7 @@ class LoRA:
     up_rate: float = 1.0
 
     def __post_init__(self) -> None:
+        check_scale("lora", self.alpha, "alpha")
         if not 0 <= self.dropout < 1:
             raise RecipeError(f"lora(dropout={self.dropout}): a share from 0 up to, not including, 1")
         if self.up_rate <= 0:

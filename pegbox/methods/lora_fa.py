@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pegbox.methods._low_rank import LowRank
+from pegbox.methods._parts import check_scale
 from pegbox.methods._weights import check_rank, linear, uniform
 from pegbox.sites import Edit, Sites, around
 
@@ -23,6 +24,7 @@ class LoRAFA:
 
     def plan(self, sites: Sites) -> Iterator[Edit]:
         """Yields one low-rank edit a site."""
+        check_scale("lora_fa", self.alpha, "alpha")
         for site in sites(*self.at):
             width = linear("lora_fa", site).in_features
             check_rank("lora_fa", self.rank, site, min(width, site.output_width))

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from pegbox.methods._prompt import Own, Passed
-from pegbox.sites import Edit, Sites, before
+from pegbox.methods._prompt import Own, passing
+from pegbox.sites import Edit, Sites
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,4 @@ class ShallowPrompt:
 
     def plan(self, sites: Sites) -> Iterator[Edit]:
         """Yields the prompts of the first block, and their passage through the following ones."""
-        first, *others = sites("enter")
-        own = Own("shallow_prompt", self.length, sites.width, self.start, passes=bool(others))
-        yield before(first, own)
-        for site in others:
-            yield before(site, Passed(own))
+        yield from passing(sites, Own("shallow_prompt", self.length, sites, self.start))

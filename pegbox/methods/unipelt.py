@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from pegbox.errors import RecipeError
 from pegbox.methods._adapter import Adapter, share
-from pegbox.methods._parts import Affine
+from pegbox.methods._parts import Affine, check_length
 from pegbox.methods._prefix import Keys
 from pegbox.sites import Edit, Mixing, Site, Sites, around
 
@@ -29,8 +29,7 @@ class UniPELT:
 
     def plan(self, sites: Sites) -> Iterator[Edit]:
         """Yields the gates and the three parts of each block."""
-        if self.length < 1:
-            raise RecipeError(f"unipelt(length={self.length}): at least one key")
+        check_length("unipelt", self.length, sites)
         gates = {site.block: Gates(site.input_width) for site in sites("enter")}
         for site in sites("enter"):
             yield around(site, gates[site.block])

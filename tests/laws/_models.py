@@ -213,6 +213,9 @@ ONE_EACH = tuple({small.family: name for name, small in SMALL.items()}.values())
 
 LINEAR = '["q", "k", "v", "o", "up", "down"]'
 EXAMPLES: dict[str, tuple[str, ...]] = {
+    "front_conv_adapter": ("front_conv_adapter(size=4)", 'front_conv_adapter(size=2, start="paper")'),
+    "input_prompt": ("input_prompt", 'input_prompt(border=3, start="zeros")'),
+    "p_adapter": ("p_adapter(length=3)",),
     "embedding_prompt": ("embedding_prompt(length=2)",),
     "ipet": ("ipet(prompts=2, size=4)", 'ipet(prompts=1, size=3, residual="again", start="drawn", dropout=0)'),
     "reprogramming": ("reprogramming(length=900)",),
@@ -264,6 +267,7 @@ NOT_IDENTITY = frozenset(  # methods that do not promise to change nothing at th
     {
         *("deep_prompt", "downsample", "embedding_prompt", "ipet", "mam", "prefix", "shallow_prompt", "unipelt"),
         *("houlsby", "e_adapter", "compacter"),  # near it only: their papers draw the last map too
+        *("input_prompt", "p_adapter", "elp", "unipet_spk"),
         "loreft",  # its target is drawn, as in the paper
     }
 )

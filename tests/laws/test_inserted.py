@@ -49,32 +49,6 @@ def test_conv_adapters_smaller_inside_are_those_of_the_logs():
         assert sum(tensor.numel() for tensor in delta.parameters()) + head == count
 
 
-@pytest.mark.parametrize(
-    ("name", "prompts", "size", "count"),
-    [
-        ("ast", 4, 32, 636_288),
-        ("ast", 32, 32, 894_336),
-        ("ast", 8, 64, 1_263_360),
-        ("ast", 4, 128, 2_406_912),
-        ("ast", 4, 64, 1_226_496),
-        ("wav2vec2", 128, 128, 3_549_696),
-        ("wav2vec2", 128, 64, 2_369_280),
-        ("wav2vec2", 64, 64, 1_779_456),
-        ("wav2vec2", 64, 128, 2_959_872),
-    ],
-)
-def test_counts_of_ipet(name, prompts, size, count):
-    config = transformers.ASTConfig() if name == "ast" else BASE
-    delta = pegbox.attach(on_meta(name, config), f"ipet(prompts={prompts}, size={size})")
-    assert sum(tensor.numel() for tensor in delta.parameters()) == count
-
-
-def test_a_conformer_adapter_has_the_published_count():
-    # 270,720 on AST is this and the neighbouring norm of the backbone: 12 · 2 · 768 numbers more.
-    delta = pegbox.attach(on_meta("ast", transformers.ASTConfig()), "conformer_adapter")
-    assert sum(tensor.numel() for tensor in delta.parameters()) == 270_720 - 12 * 2 * 768
-
-
 @torch.no_grad()
 def test_the_gate_over_all_frames_is_the_one_that_padding_moves():
     def first_frames(average):
@@ -114,6 +88,21 @@ def test_prompts_act_in_a_bare_model_as_in_the_fold(variant, spec):
         return
     found = core(front).last_hidden_state
     torch.testing.assert_close(found, wanted[-1], atol=1e-4, rtol=1e-3)
+
+
+@torch.no_grad()
+def test_an_input_prompt_is_a_border_around_the_spectrogram_also_in_a_bare_model():
+    model, bare, seen = backbone("ast"), network("ast"), []
+    ours = pegbox.attach(model, "input_prompt(border=3)")
+    pegbox.attach(bare, "input_prompt(border=3)").load_tensors(ours.tensors())
+    bare.embeddings.patch_embeddings.projection.register_forward_hook(lambda module, args, out: seen.append(args[0]))
+    given = model.front(*alone(6000))  # (1, frames, bands)
+    torch.testing.assert_close(bare(given).last_hidden_state, model(*alone(6000))[-1], atol=1e-4, rtol=1e-3)
+    added = seen[0][0, 0].mT - given[0]  # (frames, bands)
+    assert not added[3:-3, 3:-3].any()
+    ends, sides = ours.tensors().values()
+    torch.testing.assert_close(torch.cat([added[:3], added[-3:]]), ends.flatten(0, 1), atol=1e-5, rtol=0)
+    torch.testing.assert_close(torch.stack([added[3:-3, :3], added[3:-3, -3:]]), sides, atol=1e-5, rtol=0)
 
 
 @torch.no_grad()
@@ -170,9 +159,11 @@ def test_prompts_on_a_bare_wavlm_are_refused_with_the_reason():
         ('conv_adapter(at=["frames"])', "looks across frames and must stand inside a block"),
         ("conformer_adapter(kernel=4)", "odd number"),
         ("conformer_adapter(size=0)", "from 1 to 32"),
-        ("prefix(length=0)", "at least one key"),
-        ("deep_prompt(length=0)", "at least one prompt"),
+        ("prefix(length=0)", "prefix: 0 prompts or keys; at least one"),
+        ("deep_prompt(length=0)", "deep_prompt: 0 prompts or keys; at least one"),
         ("ipet(size=33)", "a size from 1 to 32"),
+        ("front_conv_adapter(size=17)", r"at 'conv\.0' the size goes from 1 to 16"),
+        ("input_prompt", "wav2vec2 has no site with a spectrogram of fixed size"),
     ],
 )
 def test_refusals(variant, spec, message):

@@ -29,7 +29,7 @@ PRODUCT = [pytest.param(variant, spec, id=f"{variant}-{spec}") for variant, spec
 EVERY = pytest.mark.parametrize(("variant", "spec"), PRODUCT)
 SOME = pytest.mark.parametrize("variant", ONE_EACH)
 WITHOUT_BLOCKS = (
-    *("chapter", "reprogramming", "full", "linear_probe", "weighted_sum"),
+    *("chapter", "front_conv_adapter", "input_prompt", "reprogramming", "full", "linear_probe", "weighted_sum"),
     *("inter_adapter", "l_adapter", "ladder"),
 )
 MERGING = (

@@ -6,14 +6,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
-from _models import SMALL, alone, network, perturb
+from _models import SMALL, alone, network
 from torch import nn
-from torch.testing import assert_close
 from transformers import HubertForSequenceClassification, Wav2Vec2FeatureExtractor, WavLMModel
 
 import pegbox
 from pegbox import methods
-from pegbox.backbones import _speech, families, wavlm
+from pegbox.backbones import _speech, wavlm
 from pegbox.errors import DeadParameterError
 from pegbox.recipe import make
 from pegbox.training.feed import Feed
@@ -24,10 +23,6 @@ from pegbox.training.session import Session
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 NEEDS_PEFT = pytest.mark.skipif(find_spec("peft") is None, reason="peft is not installed: pip install 'pegbox[peft]'")
-CHECKPOINTED = [
-    *("lora(rank=2)", "bottleneck(size=4)", "prefix(length=2)", "deep_prompt(length=2)"),
-    pytest.param("peft", marks=NEEDS_PEFT),
-]
 
 
 def trainer_of(checkpoint, tones, method):
@@ -150,42 +145,6 @@ def test_a_front_end_under_no_grad_kills_the_edits_in_it(hubert, tones, monkeypa
     monkeypatch.setattr(_speech, "_features", torch.no_grad()(_speech._features))
     with pytest.raises(DeadParameterError, match=r"14 of \d+ trained tensors .*'delta\.edits\.lora:conv/0"):
         trainer_of(hubert, tones, spec)[1]()
-
-
-@pytest.mark.parametrize("spec", CHECKPOINTED)
-@pytest.mark.parametrize("variant", ["hubert-layer-pre", "wav2vec2-group-post", "wavlm-layer-pre", "whisper", "ast"])
-def test_checkpointing_that_is_not_reentrant_gives_the_same_gradients(variant, spec):
-    if (variant, spec) == ("wavlm-layer-pre", "deep_prompt(length=2)"):
-        pytest.skip("prompts inside WavLM's blocks need Pegbox's own fold, which says so")
-    found, passes = [], []
-    for checkpointing in (False, True):
-        model = network(variant)
-        torch.manual_seed(1)
-        core = model.get_submodule(families()[SMALL[variant].family].inside).train()
-        delta = pegbox.attach(model, spec)
-        perturb(delta)
-        if checkpointing:
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        calls = []
-        first = core.get_submodule(families()[SMALL[variant].family].blocks)[0]
-        next(part for part in first.modules() if isinstance(part, nn.LayerNorm)).register_forward_hook(
-            lambda *_, calls=calls: calls.append(1)
-        )
-        torch.manual_seed(2)  # dropout is on, and drawn again alike
-        core(inputs(variant))[0].square().mean().backward()
-        found.append(gradients(delta))
-        passes.append(len(calls))
-    assert passes == [1, 2]
-    assert all(bool(gradient.any()) for gradient in found[0].values())
-    for name, plain in found[0].items():
-        assert_close(plain, found[1][name], atol=1e-7, rtol=1e-5)
-
-
-def inputs(variant):
-    generator = torch.Generator().manual_seed(2)
-    if variant == "whisper":
-        return torch.randn(2, 20, 300, generator=generator)
-    return torch.randn(2, 128, 128, generator=generator) if variant == "ast" else alone(6000)[0]
 
 
 def test_the_librarys_wavlm_still_reads_past_its_modules():
