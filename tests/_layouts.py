@@ -29,12 +29,12 @@ def text(path: Path, *lines: str, encoding: str = "utf-8") -> Path:
     return path
 
 
-def made(name: str, **options: object) -> corpora.Corpus:
+def made(name: str, /, **options: object) -> corpora.Corpus:
     """Builds a corpus by name, as a spec would."""
     return corpora.build(str(registry.Call(name, tuple(options.items()))))
 
 
-def checked(name: str, **options: object) -> dict[str, Row]:
+def checked(name: str, /, **options: object) -> dict[str, Row]:
     """Returns id → row of a corpus that passes the checker and comes by id."""
     corpus = made(name, **options)
     rows = corpus.rows()

@@ -38,7 +38,14 @@ ALLOWED = {
     "__init__": {"backbones", "recipe", "run", "surgery"},
 }
 PLUGINS = ("backbones", "methods", "tasks", "corpora")
-ONLY_IN = {"accelerate": {"training"}, "peft": {"methods"}, "ray": set(), "torchaudio": set(), "torchcodec": set()}
+ONLY_IN = {
+    "accelerate": {"training"},
+    "peft": {"methods"},
+    "datasets": {"corpora"},
+    "ray": set(),
+    "torchaudio": set(),
+    "torchcodec": set(),
+}
 
 
 def room(path: Path) -> str:
