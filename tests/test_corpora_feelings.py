@@ -73,3 +73,72 @@ def test_traps_of_iemocap(tmp_path):
     with pytest.raises(CorpusError, match=r"no Session1, no Session3.*ask for IEMOCAP"):
         (tmp_path / "b" / "Session2").mkdir(parents=True)
         made("iemocap", root=str(tmp_path / "b")).rows()
+
+
+# --- ESD ----------------------------------------------------------------------------------------------------------
+
+EMOTIONS = ("Angry", "Happy", "Neutral", "Sad", "Surprise")
+
+
+def esd(root: Path, speakers: tuple[str, ...] = ("0011", "0012")) -> str:
+    for who in speakers:
+        numbers = [(emotion, part, 3 * n + m) for n, emotion in enumerate(EMOTIONS) for m, part in enumerate(SPLITS)]
+        sounds(root, *(f"{who}/{emotion}/{part}/{who}_{n:06d}.wav" for emotion, part, n in numbers))
+        said = [f"{who}_{n:06d}\tNo {n}.\t{emotion}" for emotion, _, n in numbers[1:]]
+        text(root / who / f"{who}.txt", *said, encoding="utf-16" if who == "0012" else "utf-8")
+    text(root / "ReadMe.txt", "x")
+    return str(root)
+
+
+SPLITS = ("train", "evaluation", "test")
+
+
+@pytest.mark.parametrize("inside", ["", "Emotion Speech Dataset"])
+def test_esd_by_its_parts(inside, tmp_path):
+    esd(tmp_path / inside)
+    found = checked("esd", root=str(tmp_path), speakers=["0011", "0012"])
+    assert sizes(found) == (10, 10, 10)
+    assert found["0012_000004"].labels == {"emotion": "happy", "speaker": "0012", "transcript": "No 4."}
+    assert found["0012_000004"].split == "valid"
+    assert "transcript" not in found["0011_000000"].labels
+
+
+def test_traps_of_esd(tmp_path):
+    root = esd(tmp_path)
+    with pytest.raises(CorpusError, match=r"120 faults.*\n  no folder 0013/Angry/train"):
+        checked("esd", root=root)
+    (tmp_path / "0011/Sad").rename(tmp_path / "0011/sad.old")
+    with pytest.raises(CorpusError, match=r"3 faults.*\n  no folder 0011/Sad/train"):
+        checked("esd", root=root, speakers=["0011"])
+    flat = sounds(tmp_path / "flat", "0011/Angry/0011_000001.wav")
+    with pytest.raises(CorpusError, match=r"no 0011/Angry/train here; ask for ESD"):
+        checked("esd", root=str(flat))
+
+
+# --- MELD ---------------------------------------------------------------------------------------------------------
+
+HEAD = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season"
+
+
+def meld(root: Path, *extra: str) -> str:
+    for part in ("train", "dev", "test"):
+        lines = ['1,"Oh, no.",Joey,surprise,negative,0,0,1', "2,Yes,Ross,joy,positive,0,1,1"]
+        text(root / f"{part}_sent_emo.csv", HEAD, *lines, *(extra if part == "dev" else ()))
+        sounds(root, f"{part}/dia0_utt0.wav", f"{part}/dia0_utt1.wav")
+    sounds(root, "test/final_videos_testdia0_utt0.wav")
+    return str(root)
+
+
+def test_meld_leaves_out_sounds_without_a_row_and_rows_that_the_release_lost(tmp_path):
+    found = checked("meld", root=meld(tmp_path, "3,Hm,Ross,fear,negative,110,7,1"))
+    assert sizes(found) == (2, 2, 2)
+    assert found["test/dia0_utt0"].labels == {"emotion": "surprise", "speaker": "Joey", "transcript": "Oh, no."}
+    with pytest.raises(CorpusError, match=r"dev/dia110_utt7: no sound; give lost=\['dev/dia110_utt7'\]"):
+        checked("meld", root=str(tmp_path), lost=[])
+
+
+def test_traps_of_meld(tmp_path):
+    with pytest.raises(CorpusError, match=r"1 faults.*\n  dev/dia0_utt1: happy is no emotion of MELD"):
+        checked("meld", root=meld(tmp_path, "3,Hm,Ross,happy,positive,0,1,1"))
+    with pytest.raises(CorpusError, match="id 'dev/dia0_utt1' stands 2 times"):
+        checked("meld", root=meld(tmp_path, "3,Hm,Ross,joy,positive,0,1,1"))
