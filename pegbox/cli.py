@@ -12,8 +12,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from pegbox import corpus_cli, registry
 from pegbox import recipe as recipe_
-from pegbox import registry
 from pegbox.errors import PegboxError, RecipeError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(corpus_cli.app, name="corpus")
 
 RecipeFile = Annotated[Path | None, typer.Argument(help="A recipe in TOML; the options below override it.")]
 Backbone = Annotated[str | None, typer.Option(help="Hub id or local folder of the pretrained network.")]

@@ -24,8 +24,12 @@ def test_vctk_tests_the_last_tenth_of_each_speaker(tmp_path):
     root = vctk(tmp_path, {"p225": 25, "p226": 10, "p280": 10, "p315": 3, "s5": 2})
     found = checked("vctk", root=root)
     assert Counter((row.labels["speaker"], row.split) for row in found.values()) == {
-        ("p225", "train"): 21, ("p225", "valid"): 2, ("p225", "test"): 2,
-        ("p226", "train"): 8, ("p226", "valid"): 1, ("p226", "test"): 1,
+        ("p225", "train"): 21,
+        ("p225", "valid"): 2,
+        ("p225", "test"): 2,
+        ("p226", "train"): 8,
+        ("p226", "valid"): 1,
+        ("p226", "test"): 1,
     }
     assert found["p225_024"].split == "test" and found["p225_021"].split == "valid"
     assert found["p225_024"].labels == {"speaker": "p225", "prompt": "024", "transcript": "Please call Stella."}
