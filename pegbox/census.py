@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -76,8 +76,10 @@ def spec(name: str, root: str | None = None) -> str:
     return str(registry.Call(call.name, (*call.options, (needed, root))))
 
 
-def take(text: str, deep: bool = False) -> Census:
+def take(text: str, deep: bool = False, watch: Callable[[Sequence[Row]], Iterable[Row]] = iter) -> Census:
     """Counts a corpus and what is wrong with it; `deep` also decodes every sound and compares their bytes.
+
+    `watch` wraps the rows while their sounds are looked at, as a progress bar does.
 
     Raises:
         CorpusError: its lists or layout cannot be read at all.
@@ -87,7 +89,7 @@ def take(text: str, deep: bool = False) -> Census:
     found, notes = _Found(), _Found()
     found.add("an id stands more than once", (name for name, n in Counter(row.id for row in rows).items() if n > 1))
     found.add("a row has no known split", (f"{r.id}: '{r.split}'" for r in rows if r.split not in rows_.SPLITS))
-    for row in rows:
+    for row in watch(rows):
         _look(row, found, deep)
     if corpus.disjoint:
         _tear(rows, corpus.disjoint, found)

@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import track
 from rich.table import Table
 
 from pegbox.errors import CorpusError
@@ -32,7 +34,9 @@ def check(corpus: Name, root: Root = None, deep: Deep = False, as_json: AsJson =
     """List all that is wrong with a corpus, and count hours, clips, speakers and labels a split."""
     from pegbox import census
 
-    taken = census.take(census.spec(corpus, root), deep)
+    console = Console(stderr=True)
+    watch = partial(track, description="sounds", console=console, transient=True, disable=not console.is_terminal)
+    taken = census.take(census.spec(corpus, root), deep, watch)
     if as_json:
         typer.echo(json.dumps(asdict(taken), indent=1, ensure_ascii=False))
     else:

@@ -79,6 +79,8 @@ def test_traps_of_speech_commands(commands, tmp_path):
         made("speech_commands", root=str(commands), classes=30)
     with pytest.raises(RecipeError, match=r"has no words \['Yes'\]"):
         made("speech_commands", root=str(commands), words=["Yes"])
+    with pytest.raises(RecipeError, match=r"unknown=1\.5\): a share from 0 to 1"):
+        made("speech_commands", root=str(commands), unknown=1.5)
     with pytest.raises(RecipeError, match="test_root with classes=12"):
         made("speech_commands", root=str(commands), test_root="x")
     sounds(commands, "yes/hello.wav")

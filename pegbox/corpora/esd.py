@@ -33,7 +33,7 @@ class Esd:
     def rows(self) -> list[Row]:
         """Returns the rows with splits, by id."""
         needs = [f"{who}/{emotion}/{part}" for who in self.speakers for emotion in EMOTIONS for part in PARTS]
-        root = _read.root(self.root, needs[:1], GET, "Emotion Speech Dataset")
+        root = _read.root(self.root, needs[:1], GET)
         _read.refuse(root, [f"no folder {name}" for name in needs if not (root / name).is_dir()])
         rows = []
         for who in self.speakers:

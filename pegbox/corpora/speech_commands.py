@@ -53,6 +53,8 @@ class SpeechCommands:
             raise RecipeError(f"speech_commands: {self.version} has {len(WORDS[self.version])} words, or classes=12")
         if (self.words and self.classes == 12) or (self.test_root and self.classes != 12):
             raise RecipeError("speech_commands: words goes with all classes, test_root with classes=12")
+        if not 0 <= self.unknown <= 1:
+            raise RecipeError(f"speech_commands(unknown={self.unknown}): a share from 0 to 1")
         strange = {*self.words} - {*WORDS[self.version]}
         if strange:
             raise RecipeError(f"speech_commands: {self.version} has no words {sorted(strange)}")
