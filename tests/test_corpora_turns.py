@@ -1,4 +1,4 @@
-"""LibriMix, RTTM files and Common Voice: rows from the official layouts, and their traps."""
+"""LibriMix, RTTM files, Common Voice and QUESST 2014: rows from the official layouts, and their traps."""
 
 import json
 from pathlib import Path
@@ -151,3 +151,45 @@ def test_traps_of_common_voice(line, message, tmp_path):
 def test_a_missing_table_of_common_voice_says_where_to_get_it(tmp_path):
     with pytest.raises(CorpusError, match=r"no other\.tsv here; fetch a language at"):
         checked("common_voice", root=voices(tmp_path), train="other")
+
+
+# --- QUESST 2014 --------------------------------------------------------------------------------------------------
+
+
+def quesst(root: Path, *extra: str) -> str:
+    place, base = root / "quesst14Database", "quesst14Database"
+    clips = {
+        "utterances": [("Audio/quesst14_00001", "nnenglish"), ("Audio/quesst14_00002", "czech")],
+        "dev": [("dev_queries/quesst14_dev_0001", "nnenglish"), ("dev_queries/quesst14_dev_0002", "nnenglish")],
+        "eval": [("eval_queries/quesst14_eval_0001", "nnenglish"), ("eval_queries/quesst14_eval_0002", "czech")],
+    }
+    for part, found in clips.items():
+        sounds(place, *(f"{name}.wav" for name, _ in found))
+        lines = [f"{base}/{name}.wav {language}" for name, language in found]
+        text(place / "scoring" / f"language_key_{part}.lst", *lines, *(extra if part == "dev" else ()))
+    for part in ("dev", "eval"):
+        lines = [f"LEXEME quesst14_{n:05d} 1 0.0 1.0 quesst14_{part}_0001 lex <NA> <NA>" for n in (1, 2)]
+        truth = place / "scoring" / f"groundtruth_quesst14_{part}" / f"quesst14_{part}.rttm"
+        text(truth, "SPEAKER quesst14_00001 1 0.0 1.0 <NA> <NA> x <NA>", *lines)
+    return str(root)
+
+
+def test_queries_know_the_documents_of_their_language(tmp_path):
+    found = checked("quesst14", root=quesst(tmp_path))
+    assert sizes(found) == (1, 2, 1)
+    assert found["quesst14_00001"].labels == {"role": "document", "language": "nnenglish"}
+    query = {"role": "query", "language": "nnenglish"}
+    assert found["quesst14_dev_0001"].labels == query | {"documents": "quesst14_00001"}
+    assert found["quesst14_dev_0002"].labels == query
+    every = checked("quesst14", root=str(tmp_path), language="")
+    assert sizes(every) == (2, 2, 2)
+    assert every["quesst14_eval_0001"].labels["documents"] == "quesst14_00001,quesst14_00002"
+
+
+def test_traps_of_quesst14(tmp_path):
+    with pytest.raises(CorpusError, match=r"1 faults.*\n.*'nonsense' is no sound and its language"):
+        checked("quesst14", root=quesst(tmp_path, "nonsense"))
+    with pytest.raises(CorpusError, match=r"dev_queries/lost\.wav: no such audio file"):
+        checked("quesst14", root=quesst(tmp_path, "quesst14Database/dev_queries/lost.wav nnenglish"))
+    with pytest.raises(CorpusError, match="with the language 'klingon': no clips of this corpus here"):
+        checked("quesst14", root=str(tmp_path), language="klingon")
