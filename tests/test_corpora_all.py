@@ -4,6 +4,12 @@ from pathlib import Path
 
 import pytest
 from _layouts import made, sounds
+from test_corpora_feelings import esd, iemocap, meld
+from test_corpora_read import fleurs, l2arctic, vctk
+from test_corpora_sounds import freesound, urban
+from test_corpora_speech import libri, vox
+from test_corpora_turns import kaldi, meeting, quesst, voices
+from test_corpora_words import fluent, snips
 
 from pegbox import registry
 from pegbox.errors import CorpusError
@@ -32,3 +38,51 @@ def test_the_page_of_corpora_names_every_reader_and_its_labels(name):
     assert f"`{name}`" in page
     about = registry.describe("corpora", name)
     assert about.summary.endswith(".") and "root" in about.options
+
+
+LAYOUTS = {
+    "audio_snips": [(snips, {})],
+    "common_voice": [(voices, {})],
+    "esd": [(esd, {"speakers": ["0011", "0012"]})],
+    "fleurs": [(fleurs, {})],
+    "fluent_speech_commands": [(fluent, {})],
+    "fsd50k": [(freesound, {})],
+    "iemocap": [(iemocap, {})],
+    "l2arctic": [(l2arctic, {})],
+    "librimix": [(kaldi, {}), (lambda root: kaldi(root, segments=True), {})],
+    "librispeech": [(libri, {})],
+    "meld": [(meld, {})],
+    "quesst14": [(quesst, {})],
+    "rttm": [(lambda root: str(meeting(root, "a", "b")), {"valid": 0.5, "test": 0.0})],
+    "urbansound8k": [(urban, {})],
+    "vctk": [(lambda root: vctk(root, {"p225": 10}), {})],
+    "voxceleb1": [(vox, {}), (vox, {"protocol": "verify"})],
+}
+SPOILT = {
+    "empty": b"",
+    "blank": b"\n \n",
+    "bytes": bytes(range(256)),
+    "a word": b"word\n",
+    "tabs": b"\t\t\t\t\t\t\t\t\t\n",
+    "a quote": b'a,"b\nc',
+    "long": b"x " * 70_000 + b"\n",
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_spoilt_list_is_refused_or_left_out_but_breaks_nothing(name, tmp_path):
+    for number, (layout, options) in enumerate(LAYOUTS[name]):
+        root = layout(tmp_path / str(number))
+        lists = [path for path in sorted((tmp_path / str(number)).rglob("*")) if path.is_file()]
+        kinds = {(path.suffix, path.name[:4]): path for path in lists if path.suffix not in (".wav", ".flac", ".mp3")}
+        for path in kinds.values():
+            whole = path.read_bytes()
+            for spoilt in (*SPOILT.values(), whole[: len(whole) // 2], whole.replace(b"1", b"one"), whole * 2):
+                path.write_bytes(spoilt)
+                try:
+                    rows = made(name, root=root, **options).rows()
+                except CorpusError as problem:
+                    assert str(problem)
+                else:
+                    assert rows == sorted(rows, key=lambda row: row.id)
+            path.write_bytes(whole)

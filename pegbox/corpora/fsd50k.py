@@ -26,7 +26,7 @@ class Fsd50k:
         """Returns the rows with splits, by id."""
         tables = [f"FSD50K.ground_truth/{name}.csv" for name in (*PARTS, "vocabulary")]
         root = _read.root(self.root, [*tables, *(f"FSD50K.{part}_audio" for part in PARTS)], GET)
-        known = {line.split(",")[1] for line in _read.lines(root / tables[-1])}
+        known = {line.split(",")[1] for line in _read.lines(root / tables[-1]) if line.count(",") == 2}
         rows, faults = list[Row](), list[str]()
         for (part, splits), table in zip(PARTS.items(), tables, strict=False):
             for line in _read.table(root / table, ("fname", "labels", *(["split"] if part == "dev" else []))):

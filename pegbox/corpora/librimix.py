@@ -62,7 +62,7 @@ def _scp(path: Path, faults: list[str]) -> dict[str, str]:
 def _found_turns(place: Path) -> dict[str, list[_turns.Turn]]:
     if (place / "rttm").is_file():
         return _turns.rttm(place / "rttm")
-    speakers = dict(line.split(maxsplit=1) for line in _read.lines(place / "utt2spk"))
+    speakers = {line.split()[0]: line.split()[-1] for line in _read.lines(place / "utt2spk")}
     found: dict[str, list[_turns.Turn]] = {}
     faults, seen = [], set[str]()
     for line in _read.lines(place / "segments"):
@@ -72,6 +72,6 @@ def _found_turns(place: Path) -> dict[str, list[_turns.Turn]]:
             continue
         seen.add(cells[0])
         start, end = (_turns.seconds(cell, f"{place}/segments") for cell in cells[2:])
-        found.setdefault(cells[1], []).append(_turns.Turn(speakers[cells[0]].strip(), start, end))
+        found.setdefault(cells[1], []).append(_turns.Turn(speakers[cells[0]], start, end))
     _read.refuse(place, faults)
     return found
