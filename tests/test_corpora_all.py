@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from _layouts import made, sounds
+from _layouts import made, sounds, text
 from test_corpora_feelings import esd, iemocap, meld
-from test_corpora_read import fleurs, l2arctic, vctk
-from test_corpora_sounds import freesound, urban
+from test_corpora_read import fleurs, l2arctic, libritts, vctk
+from test_corpora_sounds import freesound, music, urban
 from test_corpora_speech import libri, vox
 from test_corpora_turns import kaldi, meeting, quesst, voices
 from test_corpora_words import fluent, snips
@@ -40,6 +40,18 @@ def test_the_page_of_corpora_names_every_reader_and_its_labels(name):
     assert about.summary.endswith(".") and "root" in about.options
 
 
+def listed_words(root: Path) -> str:
+    for name, speaker in (("validation", 1), ("testing", 2)):
+        text(root / f"{name}_list.txt", f"yes/{speaker}_nohash_0.wav")
+    return str(sounds(root, *(f"yes/{speaker}_nohash_0.wav" for speaker in range(4))))
+
+
+def listed_music(root: Path) -> str:
+    for number, part in enumerate(("train", "valid", "test"), 50):
+        text(root / "lists" / f"{part}_filtered.txt", f"pop/pop.{number:05d}.wav")
+    return str(music(root))
+
+
 LAYOUTS = {
     "audio_snips": [(snips, {})],
     "common_voice": [(voices, {})],
@@ -47,13 +59,16 @@ LAYOUTS = {
     "fleurs": [(fleurs, {})],
     "fluent_speech_commands": [(fluent, {})],
     "fsd50k": [(freesound, {})],
+    "gtzan": [(listed_music, {"filtered": "ROOT/lists"})],
     "iemocap": [(iemocap, {})],
     "l2arctic": [(l2arctic, {})],
     "librimix": [(kaldi, {}), (lambda root: kaldi(root, segments=True), {})],
     "librispeech": [(libri, {})],
+    "libritts": [(libritts, {})],
     "meld": [(meld, {})],
     "quesst14": [(quesst, {})],
     "rttm": [(lambda root: str(meeting(root, "a", "b")), {"valid": 0.5, "test": 0.0})],
+    "speech_commands": [(listed_words, {"split": "lists", "words": ["yes"]})],
     "urbansound8k": [(urban, {})],
     "vctk": [(lambda root: vctk(root, {"p225": 10}), {})],
     "voxceleb1": [(vox, {}), (vox, {"protocol": "verify"})],
@@ -73,6 +88,7 @@ SPOILT = {
 def test_a_spoilt_list_is_refused_or_left_out_but_breaks_nothing(name, tmp_path):
     for number, (layout, options) in enumerate(LAYOUTS[name]):
         root = layout(tmp_path / str(number))
+        given = {key: f"{root}/lists" if value == "ROOT/lists" else value for key, value in options.items()}
         lists = [path for path in sorted((tmp_path / str(number)).rglob("*")) if path.is_file()]
         kinds = {(path.suffix, path.name[:4]): path for path in lists if path.suffix not in (".wav", ".flac", ".mp3")}
         for path in kinds.values():
@@ -80,9 +96,13 @@ def test_a_spoilt_list_is_refused_or_left_out_but_breaks_nothing(name, tmp_path)
             for spoilt in (*SPOILT.values(), whole[: len(whole) // 2], whole.replace(b"1", b"one"), whole * 2):
                 path.write_bytes(spoilt)
                 try:
-                    rows = made(name, root=root, **options).rows()
+                    rows = made(name, root=root, **given).rows()
                 except CorpusError as problem:
                     assert str(problem)
                 else:
                     assert rows == sorted(rows, key=lambda row: row.id)
             path.write_bytes(whole)
+
+
+def test_every_reader_has_a_layout_to_spoil():
+    assert {*OFFICIAL} | {"rttm"} == {*LAYOUTS}

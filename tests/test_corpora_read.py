@@ -88,13 +88,18 @@ def test_traps_of_l2arctic(tmp_path):
 # --- LibriTTS -----------------------------------------------------------------------------------------------------
 
 
-def test_libritts_has_two_spellings(tmp_path):
+def libritts(root: Path) -> str:
     for part, who in (("train-clean-100", "19"), ("dev-clean", "84"), ("test-clean", "61")):
         name = f"LibriTTS/{part}/{who}/7/{who}_7_000001_000000"
-        sounds(tmp_path, f"{name}.wav")
-        text(tmp_path / f"{name}.normalized.txt", "Mister Bell")
-        text(tmp_path / f"{name}.original.txt", "Mr. Bell")
-        text(tmp_path / f"LibriTTS/{part}/{who}/7/{who}_7.trans.tsv", "x\ty\tz")
+        sounds(root, f"{name}.wav")
+        text(root / f"{name}.normalized.txt", "Mister Bell")
+        text(root / f"{name}.original.txt", "Mr. Bell")
+        text(root / f"LibriTTS/{part}/{who}/7/{who}_7.trans.tsv", "x\ty\tz")
+    return str(root)
+
+
+def test_libritts_has_two_spellings(tmp_path):
+    libritts(tmp_path)
     found = checked("libritts", root=str(tmp_path))
     assert sizes(found) == (1, 1, 1)
     assert found["61_7_000001_000000"].labels == {"transcript": "Mister Bell", "speaker": "61", "chapter": "7"}

@@ -86,7 +86,9 @@ def refuse(place: object, faults: Sequence[str]) -> None:
     """Raises a CorpusError that counts the faults and shows the first, if there are any."""
     if faults:
         more = f"\n  … and {len(faults) - 8} more" if len(faults) > 8 else ""
-        raise CorpusError(f"{place}: {len(faults)} faults in its lists:\n  " + "\n  ".join(faults[:8]) + more)
+        raise CorpusError(
+            f"{place}: {len(faults)} faults in its lists:\n  " + "\n  ".join(each[:300] for each in faults[:8]) + more
+        )
 
 
 def ordered(rows: Iterable[Row], place: object) -> list[Row]:

@@ -35,6 +35,7 @@ class Meld:
         root = _read.root(self.root, needs, GET)
         rows, faults = list[Row](), list[str]()
         for part, split in PARTS.items():
+            there = {*_read.files(root / part, ".wav")}
             for line in _read.table(root / f"{part}_sent_emo.csv", COLUMNS):
                 name = f"{part}/dia{line['Dialogue_ID']}_utt{line['Utterance_ID']}"
                 path, emotion = root / f"{name}.wav", line["Emotion"].strip().lower()
@@ -42,7 +43,7 @@ class Meld:
                     continue
                 if emotion not in EMOTIONS:
                     faults.append(f"{name}: {emotion} is no emotion of MELD")
-                elif not path.is_file():
+                elif path not in there:
                     faults.append(f"{name}: no sound; give lost=['{name}']")
                 labels = {"emotion": emotion, "speaker": line["Speaker"], "transcript": line["Utterance"].strip()}
                 rows.append(Row(name, str(path), labels, split))

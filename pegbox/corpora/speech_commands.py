@@ -111,7 +111,8 @@ def _refuse_strange(root: Path, version: str) -> None:
 def _listed(root: Path) -> dict[str, str]:
     valid, test = (_read.lines(root / f"{part}_list.txt") for part in ("validation", "testing"))
     both = {*valid} & {*test}
-    missing = [name for name in (*valid, *test) if not (root / name).is_file()]
+    here = {path.relative_to(root).as_posix() for path in root.glob("*/*")}
+    missing = [name for name in (*valid, *test) if name not in here]
     _read.refuse(root, [f"{n} stands in both lists" for n in sorted(both)] + [f"{n} is missing" for n in missing])
     return dict.fromkeys(valid, "valid") | dict.fromkeys(test, "test")
 
