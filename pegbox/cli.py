@@ -12,8 +12,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from pegbox import cli_corpus, registry
 from pegbox import recipe as recipe_
-from pegbox import registry
 from pegbox.cli_exchange import OtherBackbone, RunFolder, exchanging
 from pegbox.errors import PegboxError, RecipeError
 
@@ -25,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(exchanging)
+app.add_typer(cli_corpus.app, name="corpus")
 
 RecipeFile = Annotated[Path | None, typer.Argument(help="A recipe in TOML; the options below override it.")]
 Backbone = Annotated[str | None, typer.Option(help="Hub id or local folder of the pretrained network.")]

@@ -19,7 +19,7 @@ REAL = Path(__file__).parents[2] / "shared" / "data" / "real"
 SPLITS = ("train", "valid", "test")
 
 
-def spec(name: str, **options: object) -> str:
+def spec(name: str, /, **options: object) -> str:
     return str(registry.Call(name, tuple(options.items())))
 
 
@@ -465,7 +465,7 @@ def test_a_damaged_table_of_esc50_is_refused(name, text, message, tmp_path):
 
 
 def test_every_corpus_says_how_its_splits_are_drawn(tmp_path):
-    needs = {"manifest": {"path": "m.csv"}}
+    needs = {"manifest": {"path": "m.csv"}, "hub": {"name": "someone/something"}}
     for name in registry.names("corpora"):
         made = corpora.build(spec(name, **needs.get(name, {"root": str(tmp_path)})))
         assert made.disjoint is None or isinstance(made.disjoint, str)

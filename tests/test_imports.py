@@ -35,14 +35,26 @@ ALLOWED = {
     "exchange": {"run", "surgery", "backbones", "methods", "delta", "sites", "registry", "errors"},
     "curves": {"run", "training", "errors"},
     "progress": {"training", "recipe", "errors"},
-    "cli": {"run", "training", "curves", "progress", "recipe", "registry", "demo", "cli_exchange", "errors"},
+    "cli": {
+        *{"run", "training", "curves", "progress", "recipe", "registry", "demo", "cli_exchange", "cli_corpus"},
+        "errors",
+    },
     "cli_exchange": {"exchange"},
+    "cli_corpus": {"census", "errors"},
+    "census": {"corpora", "rows", "audio", "registry", "errors"},
     "demo": {"run", "corpora", "audio", "progress", "curves", "errors"},
     "__main__": {"cli"},
     "__init__": {"backbones", "recipe", "run", "surgery"},
 }
 PLUGINS = ("backbones", "methods", "tasks", "corpora")
-ONLY_IN = {"accelerate": {"training"}, "peft": {"methods"}, "ray": set(), "torchaudio": set(), "torchcodec": set()}
+ONLY_IN = {
+    "accelerate": {"training"},
+    "peft": {"methods"},
+    "datasets": {"corpora"},
+    "ray": set(),
+    "torchaudio": set(),
+    "torchcodec": set(),
+}
 
 
 def room(path: Path) -> str:
