@@ -69,7 +69,7 @@ def test_cached_equals_direct(variant, spec, features, task, rows, tmp_path):
         pytest.skip(f"{variant} has no time axis")
     with skipping():
         model = tuned(network, spec, task, features)
-    layout, size, what = layout_of(recipe_of(spec), model, [network.frames(samples) for samples in LENGTHS])
+    layout, size, what = layout_of(recipe_of(spec), [model], [network.frames(samples) for samples in LENGTHS])
     if model.delta.lowest == -1:
         assert layout is None and size == 0 and "stem" in what
         return
@@ -141,11 +141,11 @@ def test_a_limit_moves_the_cut_down_and_then_off(rows):
     one = sum(frames) * 32 * 4
     depths = {}
     for limit in (10 * one, 2 * one, one / 2):
-        layout, size, what = layout_of(recipe_of("lora", limit_gb=limit / 1e9), model, frames)
+        layout, size, what = layout_of(recipe_of("lora", limit_gb=limit / 1e9), [model], frames)
         depths[limit] = None if layout is None else layout.depths
         assert size <= limit and (layout is not None or "over cache.limit_gb" in what)
     assert list(depths.values()) == [(0, 1, 2), (0,), None]
-    assert layout_of(recipe_of("lora", use=False), model, frames)[0] is None
+    assert layout_of(recipe_of("lora", use=False), [model], frames)[0] is None
 
 
 def test_a_folder_that_cannot_be_written_is_a_clear_error(rows, tmp_path):
@@ -160,7 +160,7 @@ def test_a_folder_that_cannot_be_written_is_a_clear_error(rows, tmp_path):
 def test_bf16_states_are_stored_in_half_the_bytes_and_exactly(rows, tmp_path):
     network = backbone("hubert-layer-pre", "bf16")
     model = tuned(network, "lora(rank=2)", Classify("word", 8), "last")
-    layout, size, _ = layout_of(recipe_of("lora"), model, [network.frames(samples) for samples in LENGTHS])
+    layout, size, _ = layout_of(recipe_of("lora"), [model], [network.frames(samples) for samples in LENGTHS])
     assert layout is not None and layout.size(10) == 10 * 32 * 2
     cache = StateCache(tmp_path, network, layout)
     list(cache.fill(rows))
