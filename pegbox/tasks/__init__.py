@@ -1,7 +1,7 @@
 """Tasks: one file each; head, loss, decode and score. A task knows no folder and no network."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -37,7 +37,7 @@ class Task(Protocol):
         """Returns how many frames a clip with these labels needs."""
 
     def head(self, width: int, vocabulary: tuple[str, ...]) -> nn.Module:
-        """Returns the trained head: (batch, width) of means if `pools`, else (batch, time, width) → logits."""
+        """Returns the trained head: (batch, width) of means if `pools`, else (batch, time, width), frames → logits."""
 
     def loss(self, logits: Tensor, frames: Tensor, labels: Sequence[Labels], vocabulary: tuple[str, ...]) -> Tensor:
         """Returns the mean loss over the clips, a scalar."""
@@ -50,6 +50,14 @@ class Task(Protocol):
 
     def score(self, predictions: Sequence[Prediction]) -> dict[str, float]:
         """Returns every score of plain rows with `said` and `true`; needs no model."""
+
+
+@runtime_checkable
+class Paced(Protocol):
+    """A task that must know how long a frame is: labels have times, or only some networks will do."""
+
+    def paced(self, seconds: float | None) -> Task:
+        """Returns the task for frames of that many seconds, or for None: states that are no time axis."""
 
 
 def build(spec: str) -> Task:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pegbox.errors import CorpusError, RecipeError
+from pegbox.tasks._heads import PerFrame
 from pegbox.tasks._labels import column, label
 
 BLANK: Final = "<blank>"
@@ -59,7 +60,7 @@ class Ctc:
 
     def head(self, width: int, vocabulary: tuple[str, ...]) -> nn.Module:
         """Returns one linear map to the units and the blank."""
-        return nn.Linear(width, len(vocabulary))
+        return PerFrame(width, len(vocabulary))
 
     def loss(
         self, logits: Tensor, frames: Tensor, labels: Sequence[Mapping[str, str]], vocabulary: tuple[str, ...]

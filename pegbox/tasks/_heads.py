@@ -1,0 +1,83 @@
+"""Parts of heads that tasks share. Heads over frames take padded features and the number of each clip's real frames."""
+
+from itertools import pairwise
+from typing import Final, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+Pooling = Literal["mean", "deviation", "tokens"]
+_LEAST_VARIANCE: Final = 1e-10  # the root has no slope at zero
+
+
+def real_frames(x: Tensor, frames: Tensor) -> Tensor:  # (batch, time, …), (batch,) → (batch, time)
+    """Returns which frames are a clip's own."""
+    return torch.arange(x.shape[1], device=x.device) < frames.to(x.device)[:, None]
+
+
+def statistics(x: Tensor, frames: Tensor) -> Tensor:  # (batch, time, width), (batch,) → (batch, 2 · width)
+    """Returns mean and unbiased standard deviation over each clip's real frames."""
+    padding = ~real_frames(x, frames)[..., None]
+    count = (~padding).sum(1)
+    mean = x.masked_fill(padding, 0.0).sum(1) / count
+    squares = (x - mean[:, None]).masked_fill(padding, 0.0).square().sum(1)
+    variance = squares / (count - 1).clamp(min=1)
+    return torch.cat([mean, variance.clamp(min=_LEAST_VARIANCE).sqrt()], -1)
+
+
+def pooled_width(pooling: Pooling, width: int) -> int:
+    """Returns the width of a pooled clip."""
+    return 2 * width if pooling == "deviation" else width
+
+
+def after(pooling: Pooling, inner: nn.Module) -> nn.Module:
+    """Returns a head over pooled clips: over means as they come, else with the pooling in front."""
+    return inner if pooling == "mean" else Pooled(pooling, inner)
+
+
+class Pooled(nn.Module):
+    """Mean and deviation over time, or the mean of the first two tokens (AST's), and then a head over clips."""
+
+    def __init__(self, pooling: Pooling, inner: nn.Module) -> None:
+        super().__init__()
+        self.pooling, self.inner = pooling, inner
+
+    def forward(self, x: Tensor, frames: Tensor) -> Tensor:  # (batch, time, width), (batch,) → (batch, outputs)
+        """Returns the inner head's outputs."""
+        pooled = statistics(x, frames) if self.pooling == "deviation" else x[:, :2].mean(1)
+        return self.inner(pooled)  # type: ignore[no-any-return]
+
+
+class PerFrame(nn.Module):
+    """Linear layers, which see one frame at a time."""
+
+    def __init__(self, *widths: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*(nn.Linear(given, wanted) for given, wanted in pairwise(widths)))
+
+    def forward(self, x: Tensor, frames: Tensor) -> Tensor:  # (batch, time, width), (batch,) → (batch, time, outputs)
+        """Returns the outputs of every frame."""
+        return self.layers(x)  # type: ignore[no-any-return]
+
+
+class Recurrent(nn.Module):
+    """LSTMs over each clip's real frames, dropout behind each, and a linear layer; a projection in front if wanted."""
+
+    def __init__(
+        self, width: int, outputs: int, hidden: int, layers: int = 1, both_ways: bool = False, projection: int = 0
+    ) -> None:
+        super().__init__()
+        dropout = 0.2 if both_ways else 0.0
+        self.projector = nn.Linear(width, projection) if projection else nn.Identity()
+        self.lstm = nn.LSTM(
+            projection or width, hidden, layers, batch_first=True, dropout=dropout, bidirectional=both_ways
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(2 * hidden if both_ways else hidden, outputs)
+
+    def forward(self, x: Tensor, frames: Tensor) -> Tensor:  # (batch, time, width), (batch,) → (batch, time, outputs)
+        """Returns the outputs of every frame; those beyond a clip's end mean nothing."""
+        packed = pack_padded_sequence(self.projector(x), frames.cpu(), batch_first=True, enforce_sorted=False)
+        heard, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=x.shape[1])
+        return self.linear(self.dropout(heard))  # type: ignore[no-any-return]
