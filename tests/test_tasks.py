@@ -1,5 +1,6 @@
 """Tasks: heads as published, losses and scores as written out, decoding, and labels that cannot be learnt."""
 
+import json
 from collections import Counter
 from math import exp, log
 
@@ -37,24 +38,35 @@ def frames(*counts: int) -> torch.Tensor:
 # --- every task ---------------------------------------------------------------------------------------------------
 
 
+EXAMPLES = {  # name → spec, and the labels of two clips with which every output of its is learnt
+    "classify": (WORD, labels("a", "b")),
+    "ctc": ('ctc(label="word")', labels("a", "b")),
+}
+BY_MORE_THAN_WORDS = ()  # tasks that score what `said` alone does not tell
+
+
 @pytest.mark.parametrize("name", registry.names("tasks"))
 def test_every_task_offers_what_is_promised(name):
-    options = registry.describe("tasks", name).options
-    task = tasks.build(f'{name}(label="word")' if "label" in options else name)
-    vocabulary = task.vocabulary(splits("abab", valid="ab"))
-    head, counts = task.head(8, vocabulary), frames(3, 5)
-    x = torch.randn(2, 8) if task.pools else torch.randn(2, 5, 8)
-    logits = head(x)
-    loss = task.loss(logits, counts, labels("a", "b"), vocabulary)
+    spec, rows = EXAMPLES[name]
+    task = tasks.build(spec)
+    vocabulary = task.vocabulary({"train": rows * 2, "valid": rows})
+    head, counts = task.head(8, vocabulary), frames(20, 24)
+    x = torch.randn(2, 8) if task.pools else torch.randn(2, 24, 8)
+    logits = head(x) if task.pools else head(x, counts)
+    loss = task.loss(logits, counts, rows, vocabulary)
     assert loss.shape == ()
     loss.backward()
     assert all(tensor.grad is not None and tensor.grad.abs().sum() > 0 for tensor in head.parameters())
-    rows = task.decode(logits, counts, vocabulary)
-    assert [isinstance(row["said"], str) for row in rows] == [True, True]
-    truths = [task.truth(row) for row in labels("a", "b")]
-    perfect = task.score([{"said": truth, "true": truth} for truth in truths])
-    assert perfect[task.metric] == {"max": 1.0, "min": 0.0}[task.better]
-    assert task.least_frames(labels("a")[0]) == 1
+    found = task.decode(logits, counts, vocabulary)
+    assert [isinstance(row["said"], str) for row in found] == [True, True]
+    assert json.loads(json.dumps(found)) == found
+    truths = [task.truth(row) for row in rows]
+    own = [{"id": str(n), **row, "true": truth} for n, (row, truth) in enumerate(zip(found, truths, strict=True))]
+    assert task.metric in task.score(own)
+    if name not in BY_MORE_THAN_WORDS:
+        perfect = task.score([{"id": truth, "said": truth, "true": truth} for truth in truths])
+        assert perfect[task.metric] == {"max": 1.0, "min": 0.0}[task.better]
+    assert 1 <= task.least_frames(rows[0]) <= 20
 
 
 # --- classify -----------------------------------------------------------------------------------------------------
@@ -100,7 +112,8 @@ def test_decoding_gives_the_likeliest_class_and_chances_that_sum_to_one():
 def test_accuracy_and_macro_f1_by_hand():
     rows = said(("a", "a"), ("a", "a"), ("a", "b"), ("b", "b"), ("b", "c"), ("d", "a"))
     # precision and recall: a 2/3 2/3, b 1/2 1/2, c 0/1 -, d - 0/1
-    assert tasks.build(WORD).score(rows) == pytest.approx({"accuracy": 3 / 6, "macro_f1": (2 / 3 + 1 / 2) / 4})
+    wanted = {"accuracy": 3 / 6, "balanced_accuracy": (2 / 3 + 1 / 2) / 3, "macro_f1": (2 / 3 + 1 / 2) / 4}
+    assert tasks.build(WORD).score(rows) == pytest.approx(wanted | {"weighted_f1": (3 * 2 / 3 + 2 * 1 / 2) / 6})
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min_size=1, max_size=30))
