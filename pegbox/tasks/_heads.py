@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from pegbox.errors import RecipeError
+
 Pooling = Literal["mean", "deviation", "tokens"]
 _LEAST_VARIANCE: Final = 1e-10  # the root has no slope at zero
 
@@ -26,14 +28,22 @@ def statistics(x: Tensor, frames: Tensor) -> Tensor:  # (batch, time, width), (b
     return torch.cat([mean, variance.clamp(min=_LEAST_VARIANCE).sqrt()], -1)
 
 
-def pooled_width(pooling: Pooling, width: int) -> int:
-    """Returns the width of a pooled clip."""
-    return 2 * width if pooling == "deviation" else width
-
-
-def after(pooling: Pooling, inner: nn.Module) -> nn.Module:
-    """Returns a head over pooled clips: over means as they come, else with the pooling in front."""
+def over_clips(
+    width: int, outputs: int, network: Literal["projected", "normed"], pooling: Pooling, projection: int
+) -> nn.Module:
+    """Returns a head over clips: two linear layers, or layer norm and one; means come to it pooled already."""
+    given = 2 * width if pooling == "deviation" else width
+    if network == "normed":
+        inner = nn.Sequential(nn.LayerNorm(given), nn.Linear(given, outputs))
+    else:
+        inner = nn.Sequential(nn.Linear(given, projection), nn.Linear(projection, outputs))
     return inner if pooling == "mean" else Pooled(pooling, inner)
+
+
+def need_tokens(task: str, pooling: Pooling, seconds: float | None) -> None:
+    """Refuses to take frames, which last some seconds, for tokens."""
+    if pooling == "tokens" and seconds is not None:
+        raise RecipeError(f'{task}(pooling="tokens"): this backbone has frames, no tokens; take "mean"')
 
 
 class Pooled(nn.Module):

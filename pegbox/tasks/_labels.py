@@ -25,6 +25,20 @@ def column(rows: Sequence[Mapping[str, str]], name: str, split: str) -> list[str
     return values
 
 
+def learnable(name: str, known: Mapping[str, set[str]]) -> tuple[str, ...]:
+    """Returns the classes of the training split, sorted; refuses one alone, and classes that it lacks."""
+    classes = known.get("train", set())
+    if len(classes) < 2:
+        raise CorpusError(f"the training split has {len(classes)} class of '{name}'; at least 2 are needed")
+    for split, found in known.items():
+        if found - classes:
+            raise CorpusError(
+                f"'{split}' has {len(found - classes)} values of '{name}' that training lacks: "
+                f"{sorted(found - classes)[:8]}; no model can learn them, change the split or filter the rows"
+            )
+    return tuple(sorted(classes))
+
+
 def label(row: Mapping[str, str], name: str) -> str:
     """Returns one label of one row, or says that it is missing or empty."""
     if not row.get(name, "").strip():

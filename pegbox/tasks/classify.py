@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from pegbox.errors import CorpusError, RecipeError
 from pegbox.tasks import _heads
-from pegbox.tasks._labels import column, label
+from pegbox.tasks._labels import column, label, learnable
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,7 @@ class Classify:
 
     def paced(self, seconds: float | None) -> "Classify":
         """Returns itself; refuses to take frames for tokens."""
-        if self.pooling == "tokens" and seconds is not None:
-            raise RecipeError('classify(pooling="tokens"): this backbone has frames, no tokens; take "mean"')
+        _heads.need_tokens("classify", self.pooling, seconds)
         return self
 
     def vocabulary(self, splits: Mapping[str, Sequence[Mapping[str, str]]]) -> tuple[str, ...]:
@@ -79,12 +78,7 @@ class Classify:
 
     def head(self, width: int, vocabulary: tuple[str, ...]) -> nn.Module:
         """Returns the head; a mean over frames, linear too, is taken before it."""
-        given, outputs = _heads.pooled_width(self.pooling, width), len(vocabulary)
-        if self.network == "normed":
-            inner = nn.Sequential(nn.LayerNorm(given), nn.Linear(given, outputs))
-        else:
-            inner = nn.Sequential(nn.Linear(given, self.projection), nn.Linear(self.projection, outputs))
-        return _heads.after(self.pooling, inner)
+        return _heads.over_clips(width, len(vocabulary), self.network, self.pooling, self.projection)
 
     def loss(
         self, logits: Tensor, frames: Tensor, labels: Sequence[Mapping[str, str]], vocabulary: tuple[str, ...]
@@ -143,14 +137,4 @@ class Classify:
 
 
 def _classes(splits: Mapping[str, Sequence[Mapping[str, str]]], name: str) -> tuple[str, ...]:
-    known = {split: set(column(rows, name, split)) for split, rows in splits.items()}
-    classes = known.get("train", set())
-    if len(classes) < 2:
-        raise CorpusError(f"the training split has {len(classes)} class of '{name}'; at least 2 are needed")
-    for split, found in known.items():
-        if found - classes:
-            raise CorpusError(
-                f"'{split}' has {len(found - classes)} values of '{name}' that training lacks: "
-                f"{sorted(found - classes)[:8]}; no model can learn them, change the split or filter the rows"
-            )
-    return tuple(sorted(classes))
+    return learnable(name, {split: set(column(rows, name, split)) for split, rows in splits.items()})
