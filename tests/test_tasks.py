@@ -41,6 +41,7 @@ def frames(*counts: int) -> torch.Tensor:
 EXAMPLES = {  # name → spec, and the labels of two clips with which every output of its is learnt
     "classify": (WORD, labels("a", "b")),
     "ctc": ('ctc(label="word")', labels("a", "b")),
+    "slots": ('slots(label="word", hidden=8)', [{"word": "a", "slots": "x"}, {"word": "b", "slots": "O"}]),
     "tag": ('tag(label="word")', labels("a", "a,b")),
 }
 BY_MORE_THAN_WORDS = ()  # tasks that score what `said` alone does not tell
