@@ -23,6 +23,7 @@ from pegbox.training.loop import better, default_device
 from pegbox.training.model import Tuned
 from pegbox.training.prepare import assemble, corpus_rows, plan
 from pegbox.training.trial import ARTEFACT, AnyEvent, Finished, Session, Started, put, run_trial
+from pegbox.training.trials import paired, trials_of
 
 Listener = Callable[[AnyEvent, Path], None]
 Precision = Literal["fp32", "bf16"]
@@ -51,7 +52,8 @@ class Run:
         task = tasks.build(recipe.task)
         true = [task.truth(row.labels) for row in wanted]
         said = _predict(open_model(self, backbone), wanted)
-        return task.score([{**each, "true": truth} for each, truth in zip(said, true, strict=True)])
+        rows = [{**each, "true": truth} for each, truth in zip(said, true, strict=True)]
+        return task.score(paired(rows, trials_of(recipe)))
 
 
 def train(
@@ -121,6 +123,7 @@ def open_model(run: Run, backbone: str | None = None, precision: Precision | Non
     task = tasks.build(run.recipe.task)
     model = assemble(run.recipe, network, task, tuple(about["vocabulary"]))  # type: ignore[arg-type]
     model.load_tensors(tensors)
+    model.choose(about.get("chosen", {}))  # type: ignore[arg-type]
     return model.to(default_device()).eval()
 
 

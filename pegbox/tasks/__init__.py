@@ -1,6 +1,7 @@
 """Tasks: one file each; head, loss, decode and score. A task knows no folder and no network."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -60,8 +61,21 @@ class Paced(Protocol):
         """Returns the task for frames of that many seconds, or for None: states that are no time axis."""
 
 
+@runtime_checkable
+class Tunes(Protocol):
+    """A task of which some options are chosen on the validation split, once training is over."""
+
+    def tune(self, predictions: Sequence[Prediction]) -> dict[str, Any]:
+        """Returns the options chosen by plain rows of the validation split, as JSON can hold them."""
+
+
 def build(spec: str) -> Task:
     """Returns the task that a spec such as `classify(label="word")` means."""
     calls = registry.parse(spec, "task")
     task: Task = registry.build("tasks", calls[0], "task")
     return task
+
+
+def tuned(task: Task, options: Mapping[str, Any]) -> Task:
+    """Returns a task with the options that were chosen on the validation split."""
+    return replace(task, **options)  # type: ignore[type-var]

@@ -14,7 +14,7 @@ from pegbox.errors import DeadParameterError, NonFiniteError
 from pegbox.methods import Chosen
 from pegbox.recipe import Train
 from pegbox.rows import Row, seconds
-from pegbox.tasks import Prediction
+from pegbox.tasks import Prediction, Tunes
 from pegbox.training import optim
 from pegbox.training.feed import Feed, in_order, shuffled
 from pegbox.training.model import Batch, Tuned
@@ -100,6 +100,11 @@ class Trainer:
     def evaluate(self, rows: Sequence[Row]) -> list[Prediction]:
         """Returns one plain row a clip, in the order given: id, split, said, true and what else the task knows."""
         return self._look(rows, with_loss=False)[0]
+
+    def tune(self, rows: Sequence[Row]) -> None:
+        """Lets a task choose on the validation split what it does so."""
+        if isinstance(self.model.task, Tunes):
+            self.model.choose(self.model.task.tune(self.evaluate(rows)))
 
     @torch.no_grad()
     def _look(self, rows: Sequence[Row], with_loss: bool) -> tuple[list[Prediction], float]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from pegbox.backbones import Backbone, padding_mask
 from pegbox.delta import Delta
 from pegbox.errors import RecipeError, WeightsError
 from pegbox.rows import Row
-from pegbox.tasks import Paced, Task
+from pegbox.tasks import Paced, Task, tuned
 
 Features = Literal["weighted", "last"] | int
 
@@ -50,12 +50,17 @@ class Tuned(nn.Module):
         if isinstance(task, Paced):
             task = task.paced(None if backbone.hop is None else backbone.hop / backbone.rate)
         self.backbone, self.delta, self.task, self.vocabulary = backbone, delta, task, vocabulary
+        self.chosen: dict[str, Any] = {}
         self.side = (delta.side,)  # in a tuple: its numbers are the delta's
         given = delta.side.count - 1 if delta.side else backbone.depth
         self.mixes = read_depths(features, given)
         self.reads = tuple(range(backbone.depth + 1)) if delta.side else self.mixes
         self.layers = nn.Parameter(torch.zeros(len(self.mixes))) if features == "weighted" else None
         self.head = task.head(delta.side.width if delta.side else backbone.width, vocabulary)
+
+    def choose(self, options: Mapping[str, Any]) -> None:
+        """Takes over the task's options that were chosen on the validation split."""
+        self.chosen, self.task = dict(options), tuned(self.task, options)
 
     def train(self, mode: bool = True) -> "Tuned":
         """Sets delta and head; dropout, LayerDrop and SpecAugment of the network stay off."""

@@ -37,6 +37,7 @@ from pegbox.training.prepare import (
     frozen_precision,
     layout_of,
 )
+from pegbox.training.trials import paired, trials_of
 
 STATE: Final = "state.safetensors"
 ARTEFACT: Final = "delta.safetensors"
@@ -157,12 +158,16 @@ def _run(
                 checkpoint.save(trainer, state)
             yield event
     with clock.phase("test"):
+        trainer.tune(data.rows["valid"])
         said = {split: trainer.evaluate(data.rows[split]) for split in ("valid", "test") if data.rows[split]}
+    trials = trials_of(recipe)
+    said = {split: paired(rows, trials) for split, rows in said.items()}
     result = _result(session, model, trial, said, stopped, clock) | {
         "clips": clips,
         "corpus": corpus_digest(data.all),
         "cache": what,
         "cache_bytes": size,
+        "chosen": {name: value for name, value in model.chosen.items() if isinstance(value, int | float | str)},
     }
     yield Finished(write(folder, session, model, result, said))
 
@@ -182,6 +187,7 @@ def write(
         "method": recipe.method,
         "task": recipe.task,
         "vocabulary": list(model.vocabulary),
+        "chosen": model.chosen,
         "features": features_of(recipe, methods.parse(recipe.method)),
     }
     tensors = model.tensors()
