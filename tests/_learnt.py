@@ -1,28 +1,24 @@
 """What tests of tasks train: the shipped encoder for a few seconds, on a few of the clips that Pegbox makes."""
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import pegbox
-from pegbox import rows
 from pegbox.corpora.synthetic import _espeak, _store
 
 needs_espeak = pytest.mark.skipif(not _espeak.available(), reason="eSpeak NG is not installed (the extra 'demo')")
 
 
-def few(kind: Any, folder: Path, counts: dict[str, int], **options: Any) -> str:
-    """Makes that many clips a split of a synthetic corpus, and returns the spec of a manifest of them."""
+def few(kind: Any, root: Path, counts: dict[str, int], **options: Any) -> str:
+    """Makes that many clips a split where a synthetic corpus would keep all of its, and returns the corpus's spec."""
     smaller = type("Few", (kind,), {"_counts": lambda self: counts})
-    folder.mkdir()
+    folder = _store.place(kind(**options, root=str(root)))
+    folder.mkdir(parents=True)
     _store.make(smaller(**options), folder)
-    found = [asdict(row) for row in rows.load(folder / "manifest.jsonl")]
-    lines = [{"path": row["audio"], "name": row["id"], "split": row["split"], **row["labels"]} for row in found]
-    (folder / "few.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    return f'manifest(path="{folder}/few.jsonl", id="name")'
+    given = "".join(f", {name}={value!r}" for name, value in options.items())
+    return f'synthetic_{kind.__module__.rpartition(".")[2]}(root="{root}"{given})'
 
 
 def learnt(task: str, corpus: str, out: Path, method: str = "weighted_sum", **train: Any) -> dict[str, Any]:

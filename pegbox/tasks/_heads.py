@@ -28,6 +28,14 @@ def statistics(x: Tensor, frames: Tensor) -> Tensor:  # (batch, time, width), (b
     return torch.cat([mean, variance.clamp(min=_LEAST_VARIANCE).sqrt()], -1)
 
 
+def pool(pooling: Pooling, x: Tensor, frames: Tensor) -> Tensor:  # (batch, time, width), (batch,) → (batch, …)
+    """Returns one vector a clip."""
+    if pooling == "tokens":
+        return x[:, :2].mean(1)
+    found = statistics(x, frames)
+    return found if pooling == "deviation" else found[:, : x.shape[2]]
+
+
 def over_clips(
     width: int, outputs: int, network: Literal["projected", "normed"], pooling: Pooling, projection: int
 ) -> nn.Module:
@@ -55,8 +63,7 @@ class Pooled(nn.Module):
 
     def forward(self, x: Tensor, frames: Tensor) -> Tensor:  # (batch, time, width), (batch,) → (batch, outputs)
         """Returns the inner head's outputs."""
-        pooled = statistics(x, frames) if self.pooling == "deviation" else x[:, :2].mean(1)
-        return self.inner(pooled)  # type: ignore[no-any-return]
+        return self.inner(pool(self.pooling, x, frames))  # type: ignore[no-any-return]
 
 
 class PerFrame(nn.Module):
