@@ -42,6 +42,7 @@ EXAMPLES = {  # name → spec, and the labels of two clips with which every outp
     "classify": (WORD, labels("a", "b")),
     "ctc": ('ctc(label="word")', labels("a", "b")),
     "slots": ('slots(label="word", hidden=8)', [{"word": "a", "slots": "x"}, {"word": "b", "slots": "O"}]),
+    "regress": ('regress(label="word")', labels("1.5", "3")),
     "diarize": (
         'diarize(label="word", period=1.0, hidden=8)',
         labels('[["x", 0.0, 9.0], ["y", 5.0, 20.0]]', '[["x", 3.0, 24.0]]'),

@@ -48,6 +48,12 @@ def over_clips(
     return inner if pooling == "mean" else Pooled(pooling, inner)
 
 
+def check_projection(task: str, projection: int) -> None:
+    """Refuses a first layer without width."""
+    if projection < 1:
+        raise RecipeError(f"{task}(projection={projection}): a width of at least 1")
+
+
 def need_tokens(task: str, pooling: Pooling, seconds: float | None) -> None:
     """Refuses to take frames, which last some seconds, for tokens."""
     if pooling == "tokens" and seconds is not None:

@@ -2,7 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 
-from pegbox.errors import CorpusError, nearest
+from pegbox.errors import CorpusError, RecipeError, nearest
+
+
+def named(task: str, told: str | tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the label columns of a task that takes one or several."""
+    columns = (told,) if isinstance(told, str) else told
+    if not columns or len(set(columns)) < len(columns):
+        raise RecipeError(f"{task}(label={list(columns)}): one column or more, each once")
+    return columns
 
 
 def column(rows: Sequence[Mapping[str, str]], name: str, split: str) -> list[str]:

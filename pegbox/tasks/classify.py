@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from pegbox.errors import CorpusError, RecipeError
 from pegbox.tasks import _heads
-from pegbox.tasks._labels import column, label, learnable
+from pegbox.tasks._labels import column, label, learnable, named
 
 
 @dataclass(frozen=True)
@@ -32,17 +32,14 @@ class Classify:
     framewise: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if self.projection < 1:
-            raise RecipeError(f"classify(projection={self.projection}): a width of at least 1")
-        if not self.columns or len(set(self.columns)) < len(self.columns):
-            raise RecipeError(f"classify(label={list(self.columns)}): one column or more, each once")
+        _heads.check_projection("classify", self.projection)
         if len(self.columns) > 1 and any("=" in name for name in self.columns):
             raise RecipeError(f"classify(label={list(self.columns)}): several columns cannot have '=' in their names")
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The label columns."""
-        return (self.label,) if isinstance(self.label, str) else self.label
+        return named("classify", self.label)
 
     @property
     def metric(self) -> str:
