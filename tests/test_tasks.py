@@ -11,9 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from pegbox import registry, tasks
+from pegbox import backbones, registry, tasks
+from pegbox.delta import Delta
 from pegbox.errors import CorpusError, RecipeError
+from pegbox.rows import Row
 from pegbox.tasks.ctc import BLANK
+from pegbox.training.model import Batch, Tuned
 
 WORD = 'classify(label="word")'
 
@@ -41,7 +44,7 @@ def frames(*counts: int) -> torch.Tensor:
 EXAMPLES = {  # name → spec, and the labels of two clips with which every output of its is learnt
     "classify": (WORD, labels("a", "b")),
     "ctc": ('ctc(label="word")', labels("a", "b")),
-    "slots": ('slots(label="word", hidden=8)', [{"word": "a", "slots": "x"}, {"word": "b", "slots": "O"}]),
+    "slots": ('slots(label="word", hidden=8)', [{"word": "b", "slots": "O"}, {"word": "a", "slots": "x"}]),
     "regress": ('regress(label="word")', labels("1.5", "3")),
     "diarize": (
         'diarize(label="word", period=1.0, hidden=8)',
@@ -75,6 +78,26 @@ def test_every_task_offers_what_is_promised(name):
         perfect = task.score([{"id": truth, "said": truth, "true": truth} for truth in truths])
         assert perfect[task.metric] == {"max": 1.0, "min": 0.0}[task.better]
     assert 1 <= task.least_frames(rows[0]) <= 20
+
+
+@pytest.mark.parametrize("name", registry.names("tasks"))
+@pytest.mark.parametrize("mixed", [False, True], ids=["fp32", "autocast"])
+def test_every_task_hears_a_twentieth_of_a_second_beside_a_second(name, mixed):
+    spec, rows = EXAMPLES[name]
+    task, network = tasks.build(spec), backbones.load("tiny")
+    vocabulary = task.vocabulary({"train": rows})
+    model = Tuned(network, Delta(network.core, (), network.family.unused), task, vocabulary, "weighted")
+    lengths = torch.tensor([800, *[16_000] * (len(rows) - 1)])
+    wave = torch.randn(len(rows), 16_000) * 0.1 * (torch.arange(16_000) < lengths[:, None])
+    counts = torch.tensor([network.frames(int(length)) for length in lengths])
+    assert counts[0] == 2
+    clips = tuple(Row(str(n), "", row) for n, row in enumerate(rows))
+    with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+        logits = model.train()(Batch(clips, "wave", wave, lengths, counts))
+    loss = model.task.loss(logits, counts, rows, vocabulary)
+    loss.backward()
+    assert loss.isfinite() and all(tensor.grad.isfinite().all() for tensor in model.head.parameters())
+    assert len(model.task.decode(logits, counts, vocabulary)) == len(rows)
 
 
 # --- classify -----------------------------------------------------------------------------------------------------
