@@ -14,6 +14,9 @@ from pegbox.errors import CorpusError, RecipeError
 from pegbox.tasks import _turns
 from pegbox.tasks._heads import Recurrent
 from pegbox.tasks._labels import column, label
+from pegbox.tasks._turns import rttm
+
+__all__ = ["Diarize", "rttm"]
 
 _THRESHOLDS: Final = (0.5, 0.4, 0.6, 0.3, 0.7)
 _MEDIANS: Final = (1, 11)
