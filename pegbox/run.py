@@ -53,7 +53,7 @@ class Run:
         true = [task.truth(row.labels) for row in wanted]
         said = _predict(open_model(self, backbone), wanted)
         rows = [{**each, "true": truth} for each, truth in zip(said, true, strict=True)]
-        return task.score(paired(rows, trials_of(recipe)))
+        return task.score(paired(rows, trials_of(recipe, task)))
 
 
 def train(

@@ -69,6 +69,15 @@ class Tunes(Protocol):
         """Returns the options chosen by plain rows of the validation split, as JSON can hold them."""
 
 
+@runtime_checkable
+class Pairs(Protocol):
+    """A task that scores clips two by two; its rows are told the corpus's trials, if there are any."""
+
+    @property
+    def pairs(self) -> bool:
+        """Whether it does so."""
+
+
 def build(spec: str) -> Task:
     """Returns the task that a spec such as `classify(label="word")` means."""
     calls = registry.parse(spec, "task")

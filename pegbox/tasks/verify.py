@@ -45,6 +45,7 @@ class Verify:
     better: ClassVar[Literal["max", "min"]] = "min"
     framewise: ClassVar[bool] = False
     pools: ClassVar[bool] = False
+    pairs: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not (0 < self.p_target < 1 and min(self.c_miss, self.c_false, self.scale) > 0 and 0 <= self.margin < 1.6):

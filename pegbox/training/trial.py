@@ -160,7 +160,7 @@ def _run(
     with clock.phase("test"):
         trainer.tune(data.rows["valid"])
         said = {split: trainer.evaluate(data.rows[split]) for split in ("valid", "test") if data.rows[split]}
-    trials = trials_of(recipe)
+    trials = trials_of(recipe, model.task)
     said = {split: paired(rows, trials) for split, rows in said.items()}
     result = _result(session, model, trial, said, stopped, clock) | {
         "clips": clips,

@@ -5,7 +5,7 @@ from typing import Protocol, runtime_checkable
 
 from pegbox import corpora
 from pegbox.recipe import Recipe
-from pegbox.tasks import Prediction
+from pegbox.tasks import Pairs, Prediction, Task
 
 Trial = tuple[str, str, bool]
 
@@ -18,8 +18,10 @@ class Paired(Protocol):
         """Returns ids two by two, and whether one person speaks in both."""
 
 
-def trials_of(recipe: Recipe) -> list[Trial]:
-    """Returns the pairs of a recipe's corpus, if it has any."""
+def trials_of(recipe: Recipe, task: Task) -> list[Trial]:
+    """Returns the pairs of a recipe's corpus, if it has any and the task scores pairs."""
+    if not (isinstance(task, Pairs) and task.pairs):
+        return []
     corpus = corpora.build(recipe.corpus)
     return corpus.trials() if isinstance(corpus, Paired) else []
 
