@@ -2,16 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import permutations
 from typing import Any, ClassVar, Final, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from pegbox.errors import CorpusError, RecipeError
-from pegbox.tasks import _turns
+from pegbox.tasks import _orders, _turns
 from pegbox.tasks._heads import Recurrent
 from pegbox.tasks._labels import column, label
 from pegbox.tasks._turns import rttm
@@ -89,7 +87,7 @@ class Diarize:
         counts = frames.tolist()
         truths = [self._active(row[self.label], count) for row, count in zip(labels, counts, strict=True)]
         losses = [
-            _least(clip[:count].float(), torch.from_numpy(truth).to(clip.device, torch.float32))
+            _orders.best(clip[:count].float(), torch.from_numpy(truth).to(clip.device, torch.float32))[1]
             for clip, count, truth in zip(logits, counts, truths, strict=True)
         ]
         total: Tensor = torch.stack(losses).sum() / sum(counts)
@@ -142,26 +140,11 @@ class Diarize:
             chances = np.array(row["probabilities"]).reshape(-1, self.speakers)
             truth = replace(self, period=row.get("period", self.period))._active(row["true"], len(chances))
             logits = torch.logit(torch.from_numpy(chances), eps=1e-6)
-            order = min(
-                _orders(self.speakers), key=lambda order: float(_entropy(logits, torch.from_numpy(truth[:, order])))
-            )
-            right += ((chances > 0.5) == truth[:, order]).sum()
+            wanted, _ = _orders.best(logits, torch.from_numpy(truth))
+            right += ((chances > 0.5) == wanted.numpy()).sum()
             total += truth.size
         return float(right / total)
 
 
 def _settings() -> list[tuple[float, int]]:
     return [(threshold, median) for median in _MEDIANS for threshold in _THRESHOLDS]
-
-
-def _orders(speakers: int) -> list[list[int]]:
-    return [list(order) for order in permutations(range(speakers))]
-
-
-def _entropy(logits: Tensor, truth: Tensor) -> Tensor:  # both (time, speakers)
-    """Returns the binary cross-entropy, a mean over speakers and a sum over frames."""
-    return F.binary_cross_entropy_with_logits(logits, truth, reduction="sum") / truth.shape[1]
-
-
-def _least(logits: Tensor, truth: Tensor) -> Tensor:  # both (time, speakers)
-    return torch.stack([_entropy(logits, truth[:, order]) for order in _orders(truth.shape[1])]).min()

@@ -1,8 +1,7 @@
 """Slot filling by CTC over characters and slot marks, as SUPERB does it on Audio SNIPS (arXiv:2105.01051)."""
 
-import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, ClassVar, Final, Literal
@@ -11,8 +10,9 @@ import jiwer
 from torch import Tensor, nn
 
 from pegbox.errors import CorpusError, RecipeError
-from pegbox.tasks import _ctc
+from pegbox.tasks import _ctc, _slot_scores
 from pegbox.tasks._labels import column, label
+from pegbox.tasks._slot_scores import Values
 
 _PUNCTUATION: Final = "?!.,;-"
 _OPENED: Final = {
@@ -20,7 +20,6 @@ _OPENED: Final = {
     "reference": re.compile(r"B-(\S+) (.+?) E-\1"),
 }
 _MARK: Final = re.compile(r"B-\S+ | E-\S+")
-Values = Mapping[str, Sequence[str]]  # slot → its values in a text, from left to right
 
 
 @dataclass(frozen=True)
@@ -93,13 +92,13 @@ class Slots:
         true = [" ".join(row["true"].split()) for row in predictions]
         said = [" ".join(row["said"].split()) for row in predictions]
         pairs = [(self.values(t), self.values(s, strip=True)) for t, s in zip(true, said, strict=True)]
-        meant = [pair for wanted, found in pairs for pair in _paired(wanted, found)]
+        meant = [pair for wanted, found in pairs for pair in _slot_scores.paired(wanted, found)]
         return {
-            "slot_type_f1": fmean(_type_f1(set(wanted), set(found)) for wanted, found in pairs),
-            "slot_value_cer": _rate(meant, jiwer.process_characters),
-            "slot_value_wer": _rate(meant, jiwer.process_words),
-            "slot_edit_f1": _edit_f1(pairs, extra=True),
-            "slot_edit_f1_part": _edit_f1(pairs, extra=False),
+            "slot_type_f1": fmean(_slot_scores.type_f1(set(wanted), set(found)) for wanted, found in pairs),
+            "slot_value_cer": _slot_scores.rate(meant, jiwer.process_characters),
+            "slot_value_wer": _slot_scores.rate(meant, jiwer.process_words),
+            "slot_edit_f1": _slot_scores.edit_f1(pairs, extra=True),
+            "slot_edit_f1_part": _slot_scores.edit_f1(pairs, extra=False),
             "wer": float(jiwer.wer(true, said)),
             "cer": float(jiwer.cer(true, said)),
         }
@@ -136,34 +135,3 @@ class Slots:
         begin, end = ("{} ", " {}") if exact else (" {} ", " {} ")
         parts = [begin.format(u) if u[:2] == "B-" else end.format(u) if u[:2] == "E-" else u for u in path]
         return " ".join("".join(part for part in parts if part != "<eos>").split())
-
-
-def _type_f1(wanted: set[str], found: set[str]) -> float:
-    return 2 * len(wanted & found) / (len(wanted) + len(found)) if wanted | found else 1.0
-
-
-def _paired(wanted: Values, found: Values) -> Iterator[tuple[str, str]]:
-    """Yields every value that should have been found, with the nearest one of its slot that was, or nothing."""
-    for slot, values in wanted.items():
-        for value in values:
-            yield value, min(found.get(slot, [""]), key=lambda other: jiwer.cer(value, other))
-
-
-def _rate(pairs: Sequence[tuple[str, str]], process: Any) -> float:
-    if not pairs:
-        return math.nan
-    counted = process([true for true, _ in pairs], [said for _, said in pairs])
-    edits = counted.substitutions + counted.deletions + counted.insertions
-    return float(edits / (counted.substitutions + counted.deletions + counted.hits))
-
-
-def _edit_f1(pairs: Sequence[tuple[Values, Values]], extra: bool) -> float:
-    """Returns F1 of whole values; `extra` counts those of slots that no reference has."""
-    hits = misses = false = 0
-    for wanted, found in pairs:
-        false += sum(len(values) for slot, values in found.items() if extra and slot not in wanted)
-        for slot, values in wanted.items():
-            right = sum(value in found.get(slot, ()) for value in values)
-            hits, misses = hits + right, misses + len(values) - right
-            false += len(values) - right if slot in found else 0
-    return 2 * hits / (2 * hits + misses + false) if hits + misses + false else math.nan
