@@ -22,6 +22,7 @@ from pegbox.training.logs import Recorder
 from pegbox.training.loop import better, default_device
 from pegbox.training.model import Tuned
 from pegbox.training.prepare import assemble, corpus_rows, plan
+from pegbox.training.segments import cut, joined
 from pegbox.training.trial import ARTEFACT, AnyEvent, Finished, Session, Started, put, run_trial
 from pegbox.training.trials import paired, trials_of
 
@@ -223,9 +224,10 @@ def _source(known: dict[str, str]) -> str:
 def _predict(model: Tuned, rows: Sequence[Row]) -> list[Prediction]:
     feed, found = Feed(model.backbone, None), {}
     device = next(model.head.parameters()).device
+    rows = cut(rows, model.task)
     for group in in_order(rows, 32.0, 32):
         batch = feed.batch(group)
         logits = model(replace(batch, x=batch.x.to(device)))
         for row, said in zip(group, model.task.decode(logits, batch.frames, model.vocabulary), strict=True):
             found[row.id] = {"id": row.id, **said}
-    return [found[row.id] for row in rows]
+    return joined(rows, found, model.task)

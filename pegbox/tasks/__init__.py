@@ -70,6 +70,18 @@ class Tunes(Protocol):
 
 
 @runtime_checkable
+class Cuts(Protocol):
+    """A task that hears long clips in parts, and joins what it says of them."""
+
+    @property
+    def segment(self) -> float:
+        """The seconds of a part; 0 hears every clip whole."""
+
+    def join(self, parts: Sequence[Prediction]) -> Prediction:
+        """Returns what is said of a clip, of what `decode` said of its parts."""
+
+
+@runtime_checkable
 class Pairs(Protocol):
     """A task that scores clips two by two; its rows are told the corpus's trials, if there are any."""
 

@@ -18,6 +18,7 @@ from pegbox.tasks import Prediction, Tunes
 from pegbox.training import optim
 from pegbox.training.feed import Feed, in_order, shuffled
 from pegbox.training.model import Batch, Tuned
+from pegbox.training.segments import joined
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ class Trainer:
                 total += float(task.loss(logits, batch.frames, [row.labels for row in group], names)) * len(group)
             for row, said in zip(group, task.decode(logits, batch.frames, names), strict=True):
                 found[row.id] = {"id": row.id, "split": row.split, "true": task.truth(row.labels), **said}
-        return [found[row.id] for row in rows], total / len(rows)
+        return joined(rows, found, task), total / len(rows)
 
     def _epoch(self, rows: Sequence[Row], dev: Sequence[Row]) -> Iterator[Event]:
         at, train = self.progress, self.settings

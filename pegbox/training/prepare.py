@@ -21,6 +21,7 @@ from pegbox.tasks import Task
 from pegbox.training.cache import Layout
 from pegbox.training.feed import shuffled
 from pegbox.training.model import Features, Tuned
+from pegbox.training.segments import cut
 
 SPLITS: Final = ("train", "valid", "test")
 _FOLD_VALID: Final = 0.125  # share of the other folds held out for validation
@@ -107,7 +108,7 @@ def corpus_digest(rows: Sequence[Row]) -> str:
 
 def data_of(rows: Sequence[Row], task: Task, backbone: Backbone) -> Data:
     """Returns rows by split with the task's outputs; refuses clips and labels that cannot work."""
-    parts = {split: [row for row in rows if row.split == split] for split in SPLITS}
+    parts = {split: cut([row for row in rows if row.split == split], task) for split in SPLITS}
     for split in ("train", "valid"):
         if not parts[split]:
             raise CorpusError(f"the corpus has no '{split}' rows; name a split column or give a share to hold out")
