@@ -73,7 +73,7 @@ def test_wrong_labels_and_options_are_refused() -> None:
     with pytest.raises(CorpusError, match=r"'test' has 1 values of 'events' that training lacks: \['cat'\]"):
         TASK.vocabulary({"train": ROWS, "test": [{"events": "cat,dog"}]})
     for wrong in ("separator=''", "threshold=1.0", "projection=0"):
-        with pytest.raises(RecipeError, match="a separator, a projection"):
+        with pytest.raises(RecipeError, match=r"tag\(|Tag\("):
             tasks.build(f'tag(label="events", {wrong})')
 
 

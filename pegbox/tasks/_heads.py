@@ -48,10 +48,12 @@ def over_clips(
     return inner if pooling == "mean" else Pooled(pooling, inner)
 
 
-def check_projection(task: str, projection: int) -> None:
-    """Refuses a first layer without width."""
+def check_sizes(task: str, projection: int, segment: float) -> None:
+    """Refuses a first layer without width, and parts of clips without length."""
     if projection < 1:
         raise RecipeError(f"{task}(projection={projection}): a width of at least 1")
+    if segment < 0:
+        raise RecipeError(f"{task}(segment={segment}): seconds, or 0 to hear every clip whole")
 
 
 def need_tokens(task: str, pooling: Pooling, seconds: float | None) -> None:

@@ -20,6 +20,7 @@ class Classify:
 
     `network` is SUPERB's `projected` (two linear layers, the first of width `projection`) or `normed`, layer norm and
     linear (IPET, arXiv:2211.02227). `pooling` is the mean over frames, mean and `deviation`, or AST's two `tokens`.
+    Clips longer than `segment` seconds are heard in parts of which the outputs are averaged; 0 hears them whole.
     """
 
     label: str | tuple[str, ...]
@@ -27,12 +28,13 @@ class Classify:
     network: Literal["projected", "normed"] = "projected"
     pooling: Literal["mean", "deviation", "tokens"] = "mean"
     select: Literal["accuracy", "balanced_accuracy", "macro_f1", "weighted_f1"] = "accuracy"
+    segment: float = 0.0
 
     better: ClassVar[Literal["max", "min"]] = "max"
     framewise: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        _heads.check_projection("classify", self.projection)
+        _heads.check_sizes("classify", self.projection, self.segment)
         if len(self.columns) > 1 and any("=" in name for name in self.columns):
             raise RecipeError(f"classify(label={list(self.columns)}): several columns cannot have '=' in their names")
 
@@ -98,6 +100,12 @@ class Classify:
         ]
         rows = zip(said, torch.cat(chances, -1).tolist(), strict=True)
         return [{"said": name, "probabilities": dict(zip(vocabulary, row, strict=True))} for name, row in rows]
+
+    def join(self, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Returns the class that the mean output of the parts says."""
+        chances = torch.tensor([list(part["probabilities"].values()) for part in parts], dtype=torch.float64)
+        (row,) = self.decode(chances.clamp(min=1e-300).log().mean(0)[None], chances, tuple(parts[0]["probabilities"]))
+        return row
 
     def truth(self, labels: Mapping[str, str]) -> str:
         """Returns the class, of several columns joined by '|'."""

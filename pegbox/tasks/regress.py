@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -24,7 +25,8 @@ class Regress:
     """The numbers of one label column, or of several, learnt in units of their deviation in the training split.
 
     `objective` is the squared error, or one minus the concordance over the batch. Scores are `pearson`, `spearman`,
-    `ccc` and `mse`, over several columns their means and each. The head is as that of `classify`.
+    `ccc` and `mse`, over several columns their means and each. The head, and `segment`, are as those of
+    `classify`.
     """
 
     label: str | tuple[str, ...]
@@ -33,11 +35,12 @@ class Regress:
     projection: int = 256
     network: Literal["projected", "normed"] = "projected"
     pooling: Literal["mean", "deviation", "tokens"] = "mean"
+    segment: float = 0.0
 
     framewise: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        _heads.check_projection("regress", self.projection)
+        _heads.check_sizes("regress", self.projection, self.segment)
         named("regress", self.label)
 
     @property
@@ -91,11 +94,14 @@ class Regress:
     def decode(self, logits: Tensor, frames: Tensor, vocabulary: tuple[str, ...]) -> list[dict[str, Any]]:
         """Returns the numbers, of several columns joined by '|'."""
         scales = [json.loads(unit) for unit in vocabulary]
-        rows = [
-            {name: mean + deviation * value for (name, mean, deviation), value in zip(scales, clip, strict=True)}
+        return [
+            _row({name: mean + deviation * value for (name, mean, deviation), value in zip(scales, clip, strict=True)})
             for clip in logits.double().tolist()
         ]
-        return [{"said": "|".join(f"{value:.6g}" for value in row.values()), "values": row} for row in rows]
+
+    def join(self, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Returns the mean numbers of the parts."""
+        return _row({name: fmean(part["values"][name] for part in parts) for name in parts[0]["values"]})
 
     def truth(self, labels: Mapping[str, str]) -> str:
         """Returns the numbers, of several columns joined by '|'."""
@@ -141,6 +147,10 @@ def number(text: str, name: str) -> float:
     if not math.isfinite(value):
         raise CorpusError(f"the label '{name}' is {text!r}, no finite number; filter such rows out or correct them")
     return value
+
+
+def _row(values: dict[str, float]) -> dict[str, Any]:
+    return {"said": "|".join(f"{value:.6g}" for value in values.values()), "values": values}
 
 
 def _numbers(text: str) -> list[float]:

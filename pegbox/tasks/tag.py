@@ -23,7 +23,7 @@ class Tag:
     """The tags of a column, between separators; a clip may have none, an empty or missing label.
 
     `mAP` and `mAUC` are means over the classes that are there in some clips and not in all; `d_prime` is that of mAUC.
-    The head is as that of `classify`. A tag is said when its chance is above `threshold`, which moves no score.
+    A tag is said when its chance is above `threshold`, which moves no score. Head and `segment` are as in `classify`.
     """
 
     label: str
@@ -32,14 +32,16 @@ class Tag:
     projection: int = 256
     network: Literal["projected", "normed"] = "projected"
     pooling: Literal["mean", "deviation", "tokens"] = "mean"
+    segment: float = 0.0
 
     metric: ClassVar[str] = "mAP"
     better: ClassVar[Literal["max", "min"]] = "max"
     framewise: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if not self.separator or self.projection < 1 or not 0 < self.threshold < 1:
-            raise RecipeError(f"{self}: a separator, a projection of at least 1, and a threshold between 0 and 1")
+        _heads.check_sizes("tag", self.projection, self.segment)
+        if not self.separator or not 0 < self.threshold < 1:
+            raise RecipeError(f"{self}: a separator, and a threshold between 0 and 1")
 
     @property
     def pools(self) -> bool:
@@ -79,6 +81,12 @@ class Tag:
             said = [name for name, chance in chances.items() if chance > self.threshold]
             found.append({"said": self.separator.join(said), "probabilities": chances})
         return found
+
+    def join(self, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Returns the tags that the mean output of the parts says."""
+        chances = torch.tensor([list(part["probabilities"].values()) for part in parts], dtype=torch.float64)
+        (row,) = self.decode(chances.logit(eps=1e-9).mean(0)[None], chances, tuple(parts[0]["probabilities"]))
+        return row
 
     def truth(self, labels: Mapping[str, str]) -> str:
         """Returns the tags, sorted."""
