@@ -2,18 +2,24 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from _learnt import few, learnt, needs_espeak, size
 from torch import nn
+from transformers import ASTConfig, ASTFeatureExtractor, ASTModel
 
+import pegbox
 from pegbox import tasks
 from pegbox.backbones import outline
 from pegbox.corpora.synthetic.intents import Intents
 from pegbox.delta import Delta
 from pegbox.errors import CorpusError, RecipeError
+from pegbox.rows import Row
+from pegbox.run import open_model
 from pegbox.tasks._heads import statistics
-from pegbox.training.model import Tuned
+from pegbox.training.model import Batch, Tuned
 
 INTENT = 'classify(label=["action", "object", "location"])'
 
@@ -127,3 +133,35 @@ def test_mean_and_deviation_learn_tones(tones: Path, tmp_path: Path) -> None:
     task = 'classify(label="class", pooling="deviation", network="normed")'
     result = learnt(task, f'folder(root="{tones}", valid=0.2, test=0.2)', tmp_path / "run", epochs=6, head_lr=0.01)
     assert result["scores"]["test"]["accuracy"] > 0.6 and result["cache"].startswith("states")
+
+
+@pytest.mark.filterwarnings("ignore:At least one mel filter")
+def test_asts_tokens_are_the_librarys_pooled_output_and_long_clips_are_heard_in_parts(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    network = ASTModel(ASTConfig(**sizes, max_length=64, num_mel_bins=128)).eval()
+    network.save_pretrained(tmp_path / "ast")
+    extractor = ASTFeatureExtractor(max_length=64)
+    extractor.save_pretrained(tmp_path / "ast")
+    draw, clips = np.random.default_rng(0), tmp_path / "clips"
+    for name, pitch in (("low", 300), ("high", 3000)):
+        (clips / name).mkdir(parents=True)
+        for number in range(8):
+            tone = np.sin(2 * np.pi * pitch * np.arange(8_000 + 4_000 * number) / 16_000)
+            soundfile.write(clips / name / f"{number}.wav", tone * 0.3 + 0.01 * draw.standard_normal(len(tone)), 16_000)
+    recipe = {
+        "backbone": str(tmp_path / "ast"),
+        "method": "linear_probe",
+        "task": 'classify(label="class", network="normed", pooling="tokens", segment=0.6)',
+        "corpus": f'folder(root="{clips}", valid=0.2, test=0.2)',
+        "train": {"epochs": 4, "head_lr": 0.02},
+    }
+    result = pegbox.train(recipe, tmp_path / "run")
+    assert sum(result["clips"].values()) == 2 * (1 + 2 + 2 + 3 + 3 + 3 + 4 + 4)
+    model, wave = open_model(pegbox.load(tmp_path / "run")), draw.standard_normal(6_000).astype(np.float32)
+    row = Row("a", "", {}, "test")
+    batch = Batch((row,), "wave", torch.from_numpy(wave)[None], torch.tensor([6_000]), torch.tensor([1]))
+    with torch.no_grad():
+        given = extractor(wave, sampling_rate=16_000, return_tensors="pt").input_values
+        wanted = model.head.inner(network(given).pooler_output)
+        torch.testing.assert_close(model(batch), wanted, atol=1e-3, rtol=1e-3)
