@@ -38,7 +38,7 @@ def test_the_loss_and_the_decisions_are_those_of_superb() -> None:
             {**row, "true": task.truth(true)} for row, true in zip(task.decode(LOGITS, counts, ()), ROWS, strict=True)
         ]
         assert json.loads(rows[0]["said"]) == [["1", 0, 2], ["2", 1, 3], ["1", 3, 4]]
-        assert [len(row["probabilities"]) for row in rows] == [4, 2]
+        assert [len(row["chances"]) for row in rows] == [4, 2]
         wanted = {"der": 0, "missed": 0, "false_alarm": 0, "confusion": 0, "frame_accuracy": 1}
         assert task.score(rows) == pytest.approx(wanted)
 
@@ -97,7 +97,7 @@ def test_nothing_said_and_nobody_there() -> None:
 
 
 def rows_with(*chances: float, true: str = '[["a", 0, 4]]') -> list[dict[str, object]]:
-    return [{"id": "c d", "true": true, "said": "[]", "probabilities": [[chance, 0.0] for chance in chances]}]
+    return [{"id": "c d", "true": true, "said": "[]", "chances": [[chance, 0.0] for chance in chances]}]
 
 
 def test_threshold_and_median_are_chosen_by_der() -> None:

@@ -97,7 +97,7 @@ class Diarize:
         """Returns the turns as JSON, and the chance of every speaker in every frame."""
         chances = logits.detach().double().sigmoid().cpu().numpy().round(4)
         parts = [clip[:count] for clip, count in zip(chances, frames.tolist(), strict=True)]
-        return [self._said({"probabilities": part.tolist()}, self.threshold, self.median) for part in parts]
+        return [self._said({"chances": part.tolist()}, self.threshold, self.median) for part in parts]
 
     def tune(self, predictions: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Returns the threshold and the median with the lowest DER."""
@@ -113,19 +113,19 @@ class Diarize:
     def score(self, predictions: Sequence[dict[str, Any]]) -> dict[str, float]:
         """Returns DER and its parts, and with chances the share of right decisions about speakers in frames."""
         rows = predictions
-        chances = all("probabilities" in row for row in rows)
-        if self.protocol == "reference" and chances:
+        known = all("chances" in row for row in rows)
+        if self.protocol == "reference" and known:
             best = min(_settings(), key=lambda setting: self._der(rows, *setting))
             rows = [self._said(row, *best) for row in rows]
         rates = _turns.error_rates([(_turns.read(row["true"]), _turns.read(row["said"])) for row in rows])
-        return rates | ({"frame_accuracy": self._accuracy(rows)} if chances else {})
+        return rates | ({"frame_accuracy": self._accuracy(rows)} if known else {})
 
     def _active(self, turns: str, count: int) -> _turns.Array:
         rounded = self.protocol == "reference"
         return _turns.frames(_turns.read(turns), count, self.period, self.speakers, rounded)
 
     def _said(self, row: Mapping[str, Any], threshold: float, median: int) -> dict[str, Any]:
-        chances = np.array(row["probabilities"], np.float64).reshape(-1, self.speakers)
+        chances = np.array(row["chances"], np.float64).reshape(-1, self.speakers)
         digits = _DIGITS[self.protocol]
         turns = _turns.spoken(chances, threshold, median, row.get("period", self.period), digits)
         return {**row, "said": _turns.write(turns), "period": row.get("period", self.period)}
@@ -137,7 +137,7 @@ class Diarize:
     def _accuracy(self, rows: Sequence[Mapping[str, Any]]) -> float:
         right = total = 0.0
         for row in rows:
-            chances = np.array(row["probabilities"]).reshape(-1, self.speakers)
+            chances = np.array(row["chances"]).reshape(-1, self.speakers)
             truth = replace(self, period=row.get("period", self.period))._active(row["true"], len(chances))
             logits = torch.logit(torch.from_numpy(chances), eps=1e-6)
             wanted, _ = _orders.best(logits, torch.from_numpy(truth))
