@@ -1,5 +1,6 @@
 """CTC with phonemes, lexicons and SUPERB's heads: published sizes and symbols, the references' quirks, and learning."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,11 +8,14 @@ import torch
 from _learnt import few, learnt, needs_espeak, size
 from torch import nn
 
+import pegbox
 from pegbox import tasks
 from pegbox.corpora.synthetic.sentences import Sentences
 from pegbox.errors import CorpusError, RecipeError
+from pegbox.surgery import read_tensors
 from pegbox.tasks._augment import Augmented, augmented
 from pegbox.tasks._symbols import PHONES, SUPERB_LETTERS, SUPERB_PHONES
+from pegbox.training.loop import Step
 
 PHONEMES = 'ctc(label="text", unit="phoneme")'
 WIDTHS = (240, 768, 1024)
@@ -138,3 +142,26 @@ def test_it_learns_phonemes(tmp_path: Path) -> None:
     task = 'ctc(label="phonemes", unit="phoneme", network="projected")'
     result = learnt(task, corpus, tmp_path / "run", epochs=40, head_lr=0.005, batch_clips=8, validate_epochs=10)
     assert result["scores"]["test"]["per"] < 0.6
+
+
+def test_masks_and_dropout_resume_where_they_were(hubert: Path, tones: Path, tmp_path: Path) -> None:
+    lines = [{"path": str(path), "text": path.parent.name[0]} for path in sorted(tones.rglob("*.flac"))]
+    (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    recipe = {
+        "backbone": str(hubert),
+        "method": "lora(rank=2)",
+        "task": 'ctc(label="text", network="recurrent", hidden=8, spec_augment=True)',
+        "corpus": f'manifest(path="{tmp_path}/m.jsonl", root="/", test=0.2, stratify="text")',
+        "train": {"epochs": 3, "batch_clips": 8, "validate_steps": 2},
+    }
+
+    def stop(event: object, folder: Path) -> None:
+        if isinstance(event, Step) and event.step == 5:
+            raise KeyboardInterrupt
+
+    whole = pegbox.train(recipe, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        pegbox.train(recipe, tmp_path / "cut", stop)
+    assert pegbox.train(recipe, tmp_path / "cut")["scores"] == whole["scores"]
+    one, two = (read_tensors(tmp_path / name / "delta.safetensors")[0] for name in ("whole", "cut"))
+    assert all(torch.equal(one[name], two[name]) for name in one)

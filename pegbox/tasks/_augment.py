@@ -21,9 +21,8 @@ class Augmented(nn.Module):
     def forward(self, x: Tensor, frames: Tensor) -> Tensor:  # (batch, time, width), (batch,) → (batch, time, outputs)
         """Returns the head's outputs."""
         if self.training:
-            x = x.clone()
-            for clip, count in zip(x, frames.tolist(), strict=True):
-                clip[:count] = augmented(clip[:count])
+            clips = zip(x, frames.tolist(), strict=True)
+            x = torch.stack([torch.cat([augmented(clip[:count]), clip[count:]]) for clip, count in clips])
         return self.head(x, frames)  # type: ignore[no-any-return]
 
 
