@@ -20,10 +20,13 @@ def cut(rows: Sequence[Row], task: Task) -> list[Row]:
 
 def joined(rows: Sequence[Row], found: Mapping[str, Prediction], task: Task) -> list[Prediction]:
     """Returns one plain row a clip, in the order of the rows, of the plain rows of clips and parts by id."""
-    clips: dict[str, list[Prediction]] = {}
+    clips: list[list[Row]] = []
     for row in rows:
-        clips.setdefault(row.labels.get(_PART_OF, row.id), []).append(found[row.id])
-    return [_joined(name, parts, task) for name, parts in clips.items()]
+        if _PART_OF in row.labels and not row.id.endswith("#0"):
+            clips[-1].append(row)
+        else:
+            clips.append([row])
+    return [_joined(parts, found, task) for parts in clips]
 
 
 def _parts(row: Row, length: float, segment: float) -> list[Row]:
@@ -38,7 +41,8 @@ def _parts(row: Row, length: float, segment: float) -> list[Row]:
     ]
 
 
-def _joined(name: str, parts: list[Prediction], task: Task) -> Prediction:
-    if len(parts) == 1 or not isinstance(task, Cuts):
-        return parts[0]
-    return {**parts[0], "id": name, **task.join(parts)}
+def _joined(parts: Sequence[Row], found: Mapping[str, Prediction], task: Task) -> Prediction:
+    said = [found[part.id] for part in parts]
+    if len(said) == 1 or not isinstance(task, Cuts):
+        return said[0]
+    return {**said[0], "id": parts[0].labels[_PART_OF], **task.join(said)}
