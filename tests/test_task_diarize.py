@@ -146,9 +146,9 @@ def test_wrong_options_are_refused() -> None:
 
 @needs_espeak
 def test_it_learns_dialogues(tmp_path: Path) -> None:
-    corpus = few(Dialogues, tmp_path / "clips", {"train": 12, "valid": 2, "test": 3})
+    corpus = few(Dialogues, tmp_path / "clips", {"train": 10, "valid": 2, "test": 2})
     result = learnt(
-        "diarize(hidden=64)", corpus, tmp_path / "run", epochs=6, head_lr=0.005, batch_clips=4, validate_epochs=3
+        "diarize(hidden=64)", corpus, tmp_path / "run", epochs=6, head_lr=0.01, batch_clips=2, validate_epochs=5
     )
     found = result["scores"]["test"]
     assert {*result["chosen"]} == {"threshold", "median"} and found["der"] < 0.5 and found["frame_accuracy"] > 0.7
