@@ -101,7 +101,7 @@ def _row(job: Job, result: dict[str, Any]) -> list[str]:
     if "mean" not in result:
         result = summarise([result | {"trial": ""}])
     test, spread, sizes = result["mean"]["test"], result["deviation"]["test"], result["parameters"]
-    shown = [name for name in test if name != "macro_f1"]
+    shown = [name for name in test if name in ("accuracy", "wer", "cer")]
     return [
         job.name,
         f"`{job.method}`",

@@ -23,8 +23,10 @@ from pegbox.training.loop import better, default_device
 from pegbox.training.model import Tuned
 from pegbox.training.prepare import assemble, corpus_rows, plan
 from pegbox.training.probe import by_method
+from pegbox.training.segments import cut, joined
 from pegbox.training.session import Session
 from pegbox.training.trial import ARTEFACT, AnyEvent, Finished, Started, run_trial
+from pegbox.training.trials import paired, trials_of
 
 Listener = Callable[[AnyEvent, Path], None]
 Precision = Literal["fp32", "bf16"]
@@ -53,7 +55,8 @@ class Run:
         task = tasks.build(recipe.task)
         true = [task.truth(row.labels) for row in wanted]
         said = _predict(open_model(self, backbone), wanted)
-        return task.score([{**each, "true": truth} for each, truth in zip(said, true, strict=True)])
+        rows = [{**each, "true": truth} for each, truth in zip(said, true, strict=True)]
+        return task.score(paired(rows, trials_of(recipe, task)))
 
 
 def train(
@@ -125,6 +128,7 @@ def open_model(run: Run, backbone: str | None = None, precision: Precision | Non
     choices = by_method(tensors)
     model = assemble(run.recipe, network, task, tuple(about["vocabulary"]), choices)  # type: ignore[arg-type]
     model.load_tensors(tensors)
+    model.choose(about.get("chosen", {}))  # type: ignore[arg-type]
     return model.to(default_device()).eval()
 
 
@@ -224,9 +228,10 @@ def _source(known: dict[str, str]) -> str:
 def _predict(model: Tuned, rows: Sequence[Row]) -> list[Prediction]:
     feed, found = Feed(model.backbone, None), {}
     device = next(model.head.parameters()).device
+    rows = cut(rows, model.task)
     for group in in_order(rows, 32.0, 32):
         batch = feed.batch(group)
         logits = model(replace(batch, x=batch.x.to(device)))
         for row, said in zip(group, model.task.decode(logits, batch.frames, model.vocabulary), strict=True):
             found[row.id] = {"id": row.id, **said}
-    return [found[row.id] for row in rows]
+    return joined(rows, found, model.task)

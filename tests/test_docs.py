@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from pegbox import registry, tasks
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -133,3 +135,12 @@ def test_documents_link_to_files_that_exist() -> None:
     for page in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")):
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_task_is_documented() -> None:
+    page = (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \|.*\| (.+) \|$", page, re.MULTILINE)
+    named = {name: re.findall(r"`(\w+)`", metrics) for name, metrics in rows}
+    for name in registry.names("tasks"):
+        metric = tasks.build(f'{name}(label="x")').metric
+        assert metric in named[name], f"docs/tasks.md gives another score of {name} than {metric}"

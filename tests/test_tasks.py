@@ -1,5 +1,6 @@
 """Tasks: heads as published, losses and scores as written out, decoding, and labels that cannot be learnt."""
 
+import json
 from collections import Counter
 from math import exp, log
 
@@ -10,9 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from pegbox import registry, tasks
+from pegbox import backbones, registry, tasks
+from pegbox.delta import Delta
 from pegbox.errors import CorpusError, RecipeError
+from pegbox.rows import Row
 from pegbox.tasks.ctc import BLANK
+from pegbox.training.model import Batch, Tuned
 
 WORD = 'classify(label="word")'
 
@@ -37,24 +41,76 @@ def frames(*counts: int) -> torch.Tensor:
 # --- every task ---------------------------------------------------------------------------------------------------
 
 
+EXAMPLES = {  # name → spec, and the labels of two clips with which every output of its is learnt
+    "classify": (WORD, labels("a", "b")),
+    "ctc": ('ctc(label="word")', labels("a", "b")),
+    "slots": ('slots(label="word", hidden=8)', [{"word": "b", "slots": "O"}, {"word": "a", "slots": "x"}]),
+    "regress": ('regress(label="word")', labels("1.5", "3")),
+    "diarize": (
+        'diarize(label="word", period=1.0, hidden=8)',
+        labels('[["x", 0.0, 9.0], ["y", 5.0, 20.0]]', '[["x", 3.0, 24.0]]'),
+    ),
+    "verify": ('verify(label="word", network="pooled", size=8)', [*labels("a", "b"), *labels("a", "b")]),
+    "tag": ('tag(label="word")', labels("a", "a,b")),
+}
+BY_MORE_THAN_WORDS = ("verify",)  # tasks that score what `said` alone does not tell
+
+
 @pytest.mark.parametrize("name", registry.names("tasks"))
 def test_every_task_offers_what_is_promised(name):
-    options = registry.describe("tasks", name).options
-    task = tasks.build(f'{name}(label="word")' if "label" in options else name)
-    vocabulary = task.vocabulary(splits("abab", valid="ab"))
-    head, counts = task.head(8, vocabulary), frames(3, 5)
-    x = torch.randn(2, 8) if task.pools else torch.randn(2, 5, 8)
-    logits = head(x)
-    loss = task.loss(logits, counts, labels("a", "b"), vocabulary)
+    spec, rows = EXAMPLES[name]
+    task = tasks.build(spec)
+    vocabulary = task.vocabulary({"train": rows * 2, "valid": rows})
+    head, counts = task.head(8, vocabulary), frames(*(20 + 4 * n for n in range(len(rows))))
+    x = torch.randn(len(rows), 8) if task.pools else torch.randn(len(rows), 40, 8)
+    logits = head(x) if task.pools else head(x, counts)
+    loss = task.loss(logits, counts, rows, vocabulary)
     assert loss.shape == ()
     loss.backward()
     assert all(tensor.grad is not None and tensor.grad.abs().sum() > 0 for tensor in head.parameters())
-    rows = task.decode(logits, counts, vocabulary)
-    assert [isinstance(row["said"], str) for row in rows] == [True, True]
-    truths = [task.truth(row) for row in labels("a", "b")]
-    perfect = task.score([{"said": truth, "true": truth} for truth in truths])
-    assert perfect[task.metric] == {"max": 1.0, "min": 0.0}[task.better]
-    assert task.least_frames(labels("a")[0]) == 1
+    found = task.decode(logits, counts, vocabulary)
+    assert all(isinstance(row["said"], str) for row in found)
+    assert json.loads(json.dumps(found)) == found
+    truths = [task.truth(row) for row in rows]
+    own = [{"id": str(n), **row, "true": truth} for n, (row, truth) in enumerate(zip(found, truths, strict=True))]
+    assert task.metric in task.score(own)
+    if name not in BY_MORE_THAN_WORDS:
+        perfect = task.score([{"id": truth, "said": truth, "true": truth} for truth in truths])
+        assert perfect[task.metric] == {"max": 1.0, "min": 0.0}[task.better]
+    assert 1 <= task.least_frames(rows[0]) <= 20
+
+
+VARIANTS = [  # other heads and losses, over the same labels
+    'classify(label="word", network="normed", pooling="deviation")',
+    'tag(label="word", network="normed", pooling="deviation")',
+    'regress(label="word", objective="ccc", pooling="deviation")',
+    'ctc(label="word", network="recurrent", hidden=8, spec_augment=True)',
+    'slots(label="word", network="projected", spec_augment=True)',
+    'verify(label="word", size=16)',
+    'verify(label="word", size=16, objective="aam", margin=0.2)',
+    'verify(label="word", network="pooled", objective="ce", pooling="mean")',
+    'diarize(label="word", hidden=8, speakers=3)',
+]
+
+
+@pytest.mark.parametrize("spec", [*(spec for spec, _ in EXAMPLES.values()), *VARIANTS])
+@pytest.mark.parametrize("mixed", [False, True], ids=["fp32", "autocast"])
+def test_every_task_hears_a_twentieth_of_a_second_beside_a_second(spec, mixed):
+    rows = EXAMPLES[spec.partition("(")[0]][1]
+    task, network = tasks.build(spec), backbones.load("tiny")
+    vocabulary = task.vocabulary({"train": rows})
+    model = Tuned(network, Delta(network.core, (), network.family.unused), task, vocabulary, "weighted")
+    lengths = torch.tensor([800, *[16_000] * (len(rows) - 1)])
+    wave = torch.randn(len(rows), 16_000) * 0.1 * (torch.arange(16_000) < lengths[:, None])
+    counts = torch.tensor([network.frames(int(length)) for length in lengths])
+    assert counts[0] == 2
+    clips = tuple(Row(str(n), "", row) for n, row in enumerate(rows))
+    with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+        logits = model.train()(Batch(clips, "wave", wave, lengths, counts))
+    loss = model.task.loss(logits, counts, rows, vocabulary)
+    loss.backward()
+    assert loss.isfinite() and all(tensor.grad.isfinite().all() for tensor in model.head.parameters())
+    assert len(model.task.decode(logits, counts, vocabulary)) == len(rows)
 
 
 # --- classify -----------------------------------------------------------------------------------------------------
@@ -100,7 +156,8 @@ def test_decoding_gives_the_likeliest_class_and_chances_that_sum_to_one():
 def test_accuracy_and_macro_f1_by_hand():
     rows = said(("a", "a"), ("a", "a"), ("a", "b"), ("b", "b"), ("b", "c"), ("d", "a"))
     # precision and recall: a 2/3 2/3, b 1/2 1/2, c 0/1 -, d - 0/1
-    assert tasks.build(WORD).score(rows) == pytest.approx({"accuracy": 3 / 6, "macro_f1": (2 / 3 + 1 / 2) / 4})
+    wanted = {"accuracy": 3 / 6, "balanced_accuracy": (2 / 3 + 1 / 2) / 3, "macro_f1": (2 / 3 + 1 / 2) / 4}
+    assert tasks.build(WORD).score(rows) == pytest.approx(wanted | {"weighted_f1": (3 * 2 / 3 + 2 * 1 / 2) / 6})
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min_size=1, max_size=30))

@@ -161,7 +161,9 @@ def _features(core: Any, wave: Tensor, lengths: Tensor, frames: Tensor) -> Tenso
     for length in distinct:
         rows = (lengths == length).nonzero()[:, 0].to(wave.device)
         features = core.feature_extractor(wave[rows, :length]).transpose(1, 2)
-        out = out.index_put((rows[:, None], torch.arange(features.shape[1], device=wave.device)), features)
+        out = out.index_put(
+            (rows[:, None], torch.arange(features.shape[1], device=wave.device)), features.to(out.dtype)
+        )
     return out
 
 

@@ -1,7 +1,8 @@
 """Tasks: one file each; head, loss, decode and score. A task knows no folder and no network."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol
+from dataclasses import replace
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -37,7 +38,7 @@ class Task(Protocol):
         """Returns how many frames a clip with these labels needs."""
 
     def head(self, width: int, vocabulary: tuple[str, ...]) -> nn.Module:
-        """Returns the trained head: (batch, width) of means if `pools`, else (batch, time, width) → logits."""
+        """Returns the trained head: (batch, width) of means if `pools`, else (batch, time, width), frames → logits."""
 
     def loss(self, logits: Tensor, frames: Tensor, labels: Sequence[Labels], vocabulary: tuple[str, ...]) -> Tensor:
         """Returns the mean loss over the clips, a scalar."""
@@ -52,8 +53,50 @@ class Task(Protocol):
         """Returns every score of plain rows with `said` and `true`; needs no model."""
 
 
+@runtime_checkable
+class Paced(Protocol):
+    """A task that must know how long a frame is: labels have times, or only some networks will do."""
+
+    def paced(self, seconds: float | None) -> Task:
+        """Returns the task for frames of that many seconds, or for None: states that are no time axis."""
+
+
+@runtime_checkable
+class Tunes(Protocol):
+    """A task of which some options are chosen on the validation split, once training is over."""
+
+    def tune(self, predictions: Sequence[Prediction]) -> dict[str, Any]:
+        """Returns the options chosen by plain rows of the validation split, as JSON can hold them."""
+
+
+@runtime_checkable
+class Cuts(Protocol):
+    """A task that hears long clips in parts, and joins what it says of them."""
+
+    @property
+    def segment(self) -> float:
+        """The seconds of a part; 0 hears every clip whole."""
+
+    def join(self, parts: Sequence[Prediction]) -> Prediction:
+        """Returns what is said of a clip, of what `decode` said of its parts."""
+
+
+@runtime_checkable
+class Pairs(Protocol):
+    """A task that scores clips two by two; its rows are told the corpus's trials, if there are any."""
+
+    @property
+    def pairs(self) -> bool:
+        """Whether it does so."""
+
+
 def build(spec: str) -> Task:
     """Returns the task that a spec such as `classify(label="word")` means."""
     calls = registry.parse(spec, "task")
     task: Task = registry.build("tasks", calls[0], "task")
     return task
+
+
+def tuned(task: Task, options: Mapping[str, Any]) -> Task:
+    """Returns a task with the options that were chosen on the validation split."""
+    return replace(task, **options)  # type: ignore[type-var]

@@ -2,7 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 
-from pegbox.errors import CorpusError, nearest
+from pegbox.errors import CorpusError, RecipeError, nearest
+
+
+def named(task: str, told: str | tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the label columns of a task that takes one or several."""
+    columns = (told,) if isinstance(told, str) else told
+    if not columns or len(set(columns)) < len(columns):
+        raise RecipeError(f"{task}(label={list(columns)}): one column or more, each once")
+    return columns
 
 
 def column(rows: Sequence[Mapping[str, str]], name: str, split: str) -> list[str]:
@@ -23,6 +31,20 @@ def column(rows: Sequence[Mapping[str, str]], name: str, split: str) -> list[str
             f"{empty} of {len(rows)} rows of '{split}' have an empty label '{name}'; filter them out or fill them"
         )
     return values
+
+
+def learnable(name: str, known: Mapping[str, set[str]]) -> tuple[str, ...]:
+    """Returns the classes of the training split, sorted; refuses one alone, and classes that it lacks."""
+    classes = known.get("train", set())
+    if len(classes) < 2:
+        raise CorpusError(f"the training split has {len(classes)} class of '{name}'; at least 2 are needed")
+    for split, found in known.items():
+        if found - classes:
+            raise CorpusError(
+                f"'{split}' has {len(found - classes)} values of '{name}' that training lacks: "
+                f"{sorted(found - classes)[:8]}; no model can learn them, change the split or filter the rows"
+            )
+    return tuple(sorted(classes))
 
 
 def label(row: Mapping[str, str], name: str) -> str:

@@ -1,100 +1,136 @@
-"""Transcription by CTC (Graves et al., 2006) with a linear head, greedy decoding, word and character error rate."""
+"""Transcription and phoneme recognition by CTC (Graves et al., 2006), decoded greedily; WER, CER, PER."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Literal
 
 import jiwer
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from pegbox.errors import CorpusError, RecipeError
+from pegbox.tasks import _ctc
+from pegbox.tasks._ctc import BLANK
 from pegbox.tasks._labels import column, label
-
-BLANK: Final = "<blank>"
+from pegbox.tasks._symbols import PHONES, SPECIAL, SUPERB_LETTERS, SUPERB_PHONES, pronounced
 
 
 @dataclass(frozen=True)
 class Ctc:
-    """Characters of the training texts, or the given `units` with texts as units between spaces.
+    """Characters of the training texts, or with `unit="phoneme"` the symbols between their spaces.
 
-    Scores are `wer` (words, or units) and, for characters, `cer`; `select` is the one the best step is chosen by.
+    `units` gives the symbols, `lexicon` files that turn words into phonemes. Scores are `per`, or `wer` and, for
+    characters, `cer`; `select` is the one the best step is chosen by. `network` is `linear`, `projected` (SUPERB's for
+    phonemes) or `recurrent` (SUPERB's for text); `hidden` 0 is SUPERB's width. `spec_augment` masks features.
+    `protocol="reference"` has the outputs of SUPERB's toolkit, an end symbol among them; `sure` decodes as SURE does.
     """
 
     label: str = "transcript"
+    unit: Literal["character", "phoneme"] = "character"
     units: tuple[str, ...] = ()
+    lexicon: tuple[str, ...] = ()
     select: Literal["wer", "cer"] = "wer"
+    network: Literal["linear", "projected", "recurrent"] = "linear"
+    hidden: int = 0
+    spec_augment: bool = False
+    protocol: Literal["clean", "reference", "sure"] = "clean"
 
     better: ClassVar[Literal["max", "min"]] = "min"
     framewise: ClassVar[bool] = True
     pools: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
+        phonemes = self.unit == "phoneme"
         if self.units and self.select == "cer":
             raise RecipeError('ctc(select="cer"): given units have no characters to count; use select="wer"')
         if len(set(self.units)) < len(self.units) or BLANK in self.units:
             raise RecipeError(f"ctc(units=…): every unit once, and none called {BLANK}")
+        if (self.lexicon or self.protocol == "sure") and not phonemes:
+            raise RecipeError('ctc: a lexicon and the protocol "sure" are for unit="phoneme"')
+        if self.units and (self.lexicon or self.protocol != "clean"):
+            raise RecipeError("ctc(units=…): a lexicon and the references' protocols have units of their own")
+        if self.hidden < 0 or (self.hidden and self.network == "linear"):
+            raise RecipeError(f'ctc(hidden={self.hidden}): a width of network="projected" or "recurrent"')
 
     @property
     def metric(self) -> str:
         """The score by which the best step is chosen."""
-        return self.select
+        return "per" if self.unit == "phoneme" else self.select
 
     def vocabulary(self, splits: Mapping[str, Sequence[Mapping[str, str]]]) -> tuple[str, ...]:
         """Returns the blank and then the units."""
-        texts = {split: column(rows, self.label, split) for split, rows in splits.items()}
+        texts = {split: [_normal(text) for text in column(rows, self.label, split)] for split, rows in splits.items()}
+        words = {word for group in texts.values() for text in group for word in text.split()}
+        if self.lexicon:
+            pronounced(sorted(words), self.lexicon)  # refuses those that it lacks
+        if self.protocol != "clean":
+            return SUPERB_PHONES if self.unit == "phoneme" else SUPERB_LETTERS
+        if self.lexicon:
+            return (BLANK, *PHONES)
         if not self.units:
-            return (BLANK, *sorted({letter for text in texts["train"] for letter in _normal(text)}))
-        strange = {unit for group in texts.values() for text in group for unit in text.split()} - set(self.units)
+            return (BLANK, *sorted({unit for text in texts["train"] for unit in self._spoken(text)}))
+        strange = words - set(self.units)
         if strange:
             raise CorpusError(f"'{self.label}' holds {len(strange)} units that are not given: {sorted(strange)[:8]}")
         return (BLANK, *self.units)
 
     def least_frames(self, labels: Mapping[str, str]) -> int:
-        """Returns units plus one blank between equal neighbours: CTC cannot emit more than one unit a frame."""
-        units = self._units(labels)
-        return max(1, len(units) + sum(left == right for left, right in pairwise(units)))
+        """Returns how many frames CTC needs to say the text."""
+        return _ctc.least_frames(self._target(labels))
 
     def head(self, width: int, vocabulary: tuple[str, ...]) -> nn.Module:
-        """Returns one linear map to the units and the blank."""
-        return nn.Linear(width, len(vocabulary))
+        """Returns the map from frames to the units and the blank."""
+        return _ctc.head(self.network, self.hidden, self.spec_augment, width, len(vocabulary))
 
     def loss(
         self, logits: Tensor, frames: Tensor, labels: Sequence[Mapping[str, str]], vocabulary: tuple[str, ...]
     ) -> Tensor:  # (batch, time, units)
         """Returns CTC's loss a target unit, averaged over the clips; units that training lacks are left out."""
-        index = {unit: number for number, unit in enumerate(vocabulary)}
-        targets = [[index[unit] for unit in self._units(row) if unit in index] for row in labels]
-        flat = torch.tensor([number for target in targets for number in target], device=logits.device)
-        lengths = torch.tensor([len(target) for target in targets])
-        chances = logits.float().log_softmax(-1).transpose(0, 1)  # (time, batch, units)
-        return F.ctc_loss(chances, flat, frames.cpu(), lengths, blank=0, reduction="mean")
+        return _ctc.loss(logits, frames, [self._target(row) for row in labels], vocabulary)
 
     def decode(self, logits: Tensor, frames: Tensor, vocabulary: tuple[str, ...]) -> list[dict[str, Any]]:
         """Returns the greedy text: the likeliest unit a frame, repeats and blanks dropped."""
-        best = logits.argmax(-1).cpu()
-        between = " " if self.units else ""
-        said = []
-        for row, count in zip(best.tolist(), frames.tolist(), strict=True):
-            units = [vocabulary[number] for number, _ in groupby(row[:count]) if number]
-            said.append(" ".join(between.join(units).split()))
-        return [{"said": text} for text in said]
+        return [{"said": self._text(path)} for path in _ctc.greedy(logits, frames, vocabulary, self.protocol != "sure")]
 
     def truth(self, labels: Mapping[str, str]) -> str:
-        """Returns the text."""
-        return _normal(label(labels, self.label))
+        """Returns the text, or its phonemes."""
+        text = _normal(label(labels, self.label))
+        if self.lexicon:
+            return " ".join(self._spoken(text))
+        return text.upper() if self.protocol == "reference" and not self._spaced else text
 
     def score(self, predictions: Sequence[dict[str, Any]]) -> dict[str, float]:
         """Returns error rates over the whole set: edits divided by what should have been said."""
         true, said = [row["true"] for row in predictions], [row["said"] for row in predictions]
-        scores = {"wer": float(jiwer.wer(true, said))}
-        return scores if self.units else scores | {"cer": float(jiwer.cer(true, said))}
+        rate = float(jiwer.wer(true, said))
+        if self.unit == "phoneme":
+            return {"per": rate}
+        return {"wer": rate} if self.units else {"wer": rate, "cer": float(jiwer.cer(true, said))}
 
-    def _units(self, labels: Mapping[str, str]) -> list[str]:
+    @property
+    def _spaced(self) -> bool:
+        """Whether units stand between spaces."""
+        return bool(self.units) or self.unit == "phoneme"
+
+    def _spoken(self, text: str) -> list[str]:
+        if self.lexicon:
+            return pronounced(text.split(), self.lexicon)
+        return text.split() if self._spaced else list(text)
+
+    def _target(self, labels: Mapping[str, str]) -> list[str]:
         text = _normal(labels[self.label])
-        return text.split() if self.units else list(text)
+        if self.protocol == "clean":
+            return self._spoken(text)
+        if self._spaced:
+            return [*self._spoken(text), "<eos>"]
+        return [*text.upper().replace(" ", "|"), "|", "</s>"]
+
+    def _text(self, path: Sequence[str]) -> str:
+        if self.protocol == "sure" and "<eos>" in path:
+            path = path[: path.index("<eos>")]
+        units = [unit for unit in path if self.protocol == "clean" or unit not in SPECIAL]
+        if self._spaced:
+            return _normal(" ".join(units))
+        return _normal("".join(units).replace("|", " ") if self.protocol == "reference" else "".join(units))
 
 
 def _normal(text: str) -> str:

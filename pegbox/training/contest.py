@@ -285,8 +285,8 @@ class Contest:
         with entrant.turn() as trainer:
             if self.search.observe == "loss":
                 return trainer.progress.smoothed
-            scores = self.session.task.score(trainer.evaluate(self.data.rows["valid"]))
-            return scores[self.session.task.metric]
+            task = entrant.model.task
+            return task.score(trainer.evaluate(self.data.rows["valid"]))[task.metric]
 
     def _free(self, kept: Sequence[int]) -> None:
         for each in self.entrants:

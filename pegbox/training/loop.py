@@ -14,10 +14,11 @@ from pegbox.errors import DeadParameterError, NonFiniteError
 from pegbox.methods import Chosen
 from pegbox.recipe import Train
 from pegbox.rows import Row, seconds
-from pegbox.tasks import Prediction
+from pegbox.tasks import Prediction, Tunes
 from pegbox.training import optim
 from pegbox.training.feed import Feed, in_order, shuffled
 from pegbox.training.model import Batch, Tuned
+from pegbox.training.segments import joined
 
 _DECAY: Final = 0.6  # of the moving average of the training loss
 
@@ -116,6 +117,11 @@ class Trainer:
         """Returns one plain row a clip, in the order given: id, split, said, true and what else the task knows."""
         return self._look(rows, with_loss=False)[0]
 
+    def tune(self, rows: Sequence[Row]) -> None:
+        """Lets a task choose on the validation split what it does so."""
+        if isinstance(self.model.task, Tunes):
+            self.model.choose(self.model.task.tune(self.evaluate(rows)))
+
     @torch.no_grad()
     def _look(self, rows: Sequence[Row], with_loss: bool) -> tuple[list[Prediction], float]:
         self.model.eval()
@@ -128,7 +134,7 @@ class Trainer:
                 total += float(task.loss(logits, batch.frames, [row.labels for row in group], names)) * len(group)
             for row, said in zip(group, task.decode(logits, batch.frames, names), strict=True):
                 found[row.id] = {"id": row.id, "split": row.split, "true": task.truth(row.labels), **said}
-        return [found[row.id] for row in rows], total / len(rows)
+        return joined(rows, found, task), total / len(rows)
 
     def _epoch(self, rows: Sequence[Row], dev: Sequence[Row]) -> Iterator[Event]:
         at, train = self.progress, self.settings

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from pegbox.backbones import Backbone, padding_mask
 from pegbox.delta import Delta, take_over
 from pegbox.errors import RecipeError
 from pegbox.rows import Row
-from pegbox.tasks import Task
+from pegbox.tasks import Paced, Task, tuned
 
 Features = Literal["weighted", "last"] | int
 
@@ -47,13 +47,20 @@ class Tuned(nn.Module):
         super().__init__()
         if task.framewise and backbone.hop is None:
             raise RecipeError(f"{type(task).__name__} needs a time axis; {backbone.family.name}'s states are patches")
+        if isinstance(task, Paced):
+            task = task.paced(None if backbone.hop is None else backbone.hop / backbone.rate)
         self.backbone, self.delta, self.task, self.vocabulary = backbone, delta, task, vocabulary
+        self.chosen: dict[str, Any] = {}
         self.side = (delta.side,)  # in a tuple: its numbers are the delta's
         given = delta.side.count - 1 if delta.side else backbone.depth
         self.mixes = read_depths(features, given)
         self.reads = tuple(range(backbone.depth + 1)) if delta.side else self.mixes
         self.layers = nn.Parameter(torch.zeros(len(self.mixes))) if features == "weighted" else None
         self.head = task.head(delta.side.width if delta.side else backbone.width, vocabulary)
+
+    def choose(self, options: Mapping[str, Any]) -> None:
+        """Takes over the task's options that were chosen on the validation split."""
+        self.chosen, self.task = dict(options), tuned(self.task, options)
 
     def train(self, mode: bool = True) -> "Tuned":
         """Sets delta and head; dropout, LayerDrop and SpecAugment of the network stay off."""
@@ -87,7 +94,8 @@ class Tuned(nn.Module):
         chosen = [states[depth] for depth in self.mixes]
         if self.task.pools:
             chosen = [mean_over_time(x, mask) for x in chosen]
-        return self.head(self._mixed(dict(enumerate(chosen))))  # type: ignore[no-any-return]
+        mixed = self._mixed(dict(enumerate(chosen)))
+        return self.head(mixed) if self.task.pools else self.head(mixed, batch.frames)  # type: ignore[no-any-return]
 
     def _stored(self) -> dict[str, Tensor]:
         delta = {f"delta.{name}": tensor for name, tensor in self.delta.state_dict(keep_vars=True).items()}

@@ -22,6 +22,7 @@ from pegbox.tasks import Task
 from pegbox.training.cache import Layout
 from pegbox.training.feed import shuffled
 from pegbox.training.model import Features, Tuned
+from pegbox.training.segments import cut
 
 Choices = Mapping[str, Mapping[str, Tensor]]
 SPLITS: Final = ("train", "valid", "test")
@@ -110,7 +111,7 @@ def corpus_digest(rows: Sequence[Row]) -> str:
 
 def data_of(rows: Sequence[Row], task: Task, backbone: Backbone) -> Data:
     """Returns rows by split with the task's outputs; refuses clips and labels that cannot work."""
-    parts = {split: [row for row in rows if row.split == split] for split in SPLITS}
+    parts = {split: cut([row for row in rows if row.split == split], task) for split in SPLITS}
     for split in ("train", "valid"):
         if not parts[split]:
             raise CorpusError(f"the corpus has no '{split}' rows; name a split column or give a share to hold out")

@@ -22,6 +22,7 @@ from pegbox.training.feed import Feed
 from pegbox.training.loop import Event, Step, Stopped, Validated
 from pegbox.training.prepare import corpus_digest, count, features_of, frames_of, layout_of
 from pegbox.training.session import Clock, Session
+from pegbox.training.trials import paired, trials_of
 
 ARTEFACT: Final = "delta.safetensors"
 
@@ -87,15 +88,19 @@ def _run(contest: Contest, trial: tuple[int, int | None], clock: Clock) -> Itera
         for event in contest.run():
             stopped = _note(event, clock, stopped)
             yield event
-    trainer = contest.winner.trainer
+    trainer, model = contest.winner.trainer, contest.winner.model
     assert trainer is not None
     with clock.phase("test"):
+        trainer.tune(data.rows["valid"])
         said = {split: trainer.evaluate(data.rows[split]) for split in ("valid", "test") if data.rows[split]}
+    trials = trials_of(recipe, model.task)
+    said = {split: paired(rows, trials) for split, rows in said.items()}
     result = _result(contest, trial, said, stopped, clock) | {
         "clips": clips,
         "corpus": corpus_digest(data.all),
         "cache": what,
         "cache_bytes": size,
+        "chosen": {name: value for name, value in model.chosen.items() if isinstance(value, int | float | str)},
     }
     result = write(contest, result | contest.report(stopped.step), said)
     contest.clear()
@@ -116,6 +121,7 @@ def write(contest: Contest, result: dict[str, Any], said: dict[str, list[Predict
         "method": recipe.method,
         "task": recipe.task,
         "vocabulary": list(model.vocabulary),
+        "chosen": model.chosen,
         "features": features_of(recipe, methods.parse(recipe.method)),
     }
     tensors = model.tensors()
