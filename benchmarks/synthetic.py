@@ -1,6 +1,6 @@
 """Do the synthetic corpora rank methods? `python benchmarks/synthetic.py --out runs/synthetic` prints a table.
 
-The `tiny` encoder and several methods, each on three drawn corpora a task (small size, a seed each); the step is chosen
+The `tiny` encoder and several methods, each on three drawn corpora a task (a seed each); the step is chosen
 on validation, the test part (other voices, another fold, or other clips) is scored once. Mean and deviation over them.
 """
 
@@ -14,12 +14,12 @@ from pegbox.demo import Job, markdown, run_job
 
 METHODS: Final = ("linear_probe", "weighted_sum", "bitfit", "lora(rank=8)", "bottleneck(size=32)")
 TASKS: Final[dict[str, tuple[str, str]]] = {
-    "speakers": ('classify(label="voice")', "synthetic_speakers(seed={})"),
-    "intents": ('classify(label="intent")', "synthetic_intents(seed={})"),
-    "sounds": ('classify(label="event")', "synthetic_sounds(seed={})"),
-    "emotions": ('classify(label="emotion")', "synthetic_emotions(seed={})"),
-    "keywords": ('classify(label="word")', "synthetic_keywords(seed={})"),
-    "music": ('classify(label="genre")', "synthetic_music(seed={})"),
+    "speakers": ('classify(label="voice")', "synthetic_speakers(seed={}, size='{}')"),
+    "intents": ('classify(label="intent")', "synthetic_intents(seed={}, size='{}')"),
+    "sounds": ('classify(label="event")', "synthetic_sounds(seed={}, size='{}')"),
+    "emotions": ('classify(label="emotion")', "synthetic_emotions(seed={}, size='{}')"),
+    "keywords": ('classify(label="word")', "synthetic_keywords(seed={}, size='{}')"),
+    "music": ('classify(label="genre")', "synthetic_music(seed={}, size='{}')"),
 }
 
 
@@ -31,6 +31,7 @@ def main() -> None:
     )
     parser.add_argument("--tasks", nargs="*", default=list(TASKS), choices=list(TASKS))
     parser.add_argument("--methods", nargs="*", default=list(METHODS))
+    parser.add_argument("--size", default="small", choices=["small", "medium"])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=12, help="of methods with edits; probes take five times as many")
     given = parser.parse_args()
@@ -49,11 +50,11 @@ def _run(given: argparse.Namespace, name: str, method: str, seed: int) -> float:
         "backbone": "tiny",
         "method": method,
         "task": task,
-        "corpus": corpus.format(seed),
+        "corpus": corpus.format(seed, given.size),
         "seeds": [seed],
         "train": {"epochs": epochs},
     }
-    result = run_job(Job(f"{name}-{seed}", settings), given.out)
+    result = run_job(Job(f"{name}-{given.size}-{seed}", settings), given.out)
     return float(result["scores"]["test"][result["metric"]])
 
 
