@@ -40,8 +40,8 @@ class Deciding(Protocol):
 class Searching(Protocol):
     """A method that stands for a competition of others."""
 
-    def search(self, sites: Sites, size: Callable[[str], int]) -> Search:
-        """Returns the competition on these sites; `size` counts what a method would train there."""
+    def search(self, sites: Sites, size: Callable[[str], int], whole: int) -> Search:
+        """Returns the competition on these sites; `size` counts what a method would train of the `whole` network."""
 
 
 @dataclass(frozen=True)

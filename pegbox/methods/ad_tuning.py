@@ -31,7 +31,7 @@ class ADTuning:
         """Refuses: what competes is trained by recipes alone."""
         raise RecipeError("ad_tuning is a search over child networks; use it in a recipe, with pegbox.train")
 
-    def search(self, sites: Sites, size: Callable[[str], int]) -> Search:
+    def search(self, sites: Sites, size: Callable[[str], int], whole: int) -> Search:
         """Returns the competition of children."""
         rest = f'batches={self.batches}, threshold="{self.threshold}", clip="{self.clip}"'
         children = tuple(f"child(keep={share}, {rest})" for share in self.keep)

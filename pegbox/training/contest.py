@@ -22,10 +22,11 @@ from pegbox import methods
 from pegbox.recipe import Recipe, Search
 from pegbox.surgery import put, read_tensors
 from pegbox.training import checkpoint, probe
+from pegbox.training.cache import Layout
 from pegbox.training.feed import Feed
 from pegbox.training.loop import Event, Step, Stopped, Trainer, Validated
 from pegbox.training.model import Tuned
-from pegbox.training.prepare import Choices, Data, count, undecided
+from pegbox.training.prepare import Choices, Data, count, frames_of, layout_of, undecided
 from pegbox.training.session import Session
 
 STATE: Final = "state.safetensors"
@@ -86,6 +87,7 @@ class Past:
     live: list[int]
     rung: int = 0
     batches: int = 0  # that importance was measured on
+    layout: list[Any] = field(default_factory=list)  # what is cached: the same for all, and after a rung
 
     def save(self, folder: Path) -> None:
         """Writes it whole or not at all."""
@@ -135,6 +137,16 @@ class Contest:
     def step(self) -> int:
         """The step from which all go on after an interruption."""
         return min(each.trainer.progress.step if each.trainer else 0 for each in self.entrants)
+
+    def layout(self) -> tuple[Layout | None, int, str]:
+        """Returns what to cache for all, its bytes and why; after an interruption what it was, to the last bit."""
+        backbone = self.session.backbone
+        if not self.past.rung:
+            frames = [frames_of(row, backbone) for row in self.data.all]
+            found, size, what = layout_of(self.session.recipe, self.models, frames)
+            self.past.layout = [found and [found.kind, found.depths], size, what]
+        kept, size, what = self.past.layout
+        return Layout(kept[0], tuple(kept[1]), backbone.width, backbone.precision) if kept else None, size, what
 
     def start(self, feed: Feed) -> None:
         """Makes each entrant's optimiser, and takes back what an interruption left."""

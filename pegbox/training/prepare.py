@@ -228,8 +228,9 @@ def resolve(recipe: Recipe) -> Recipe:
         if isinstance(method, methods.Searching):
             if len(chosen) > 1:
                 raise RecipeError(f"{name} is a search of its own; it cannot be part of '{recipe.method}'")
-            sites = backbones.outline(recipe.backbone).sites()
-            found = method.search(sites, lambda spec: parts(recipe.backbone, spec).total)
+            network = backbones.outline(recipe.backbone)
+            whole = sum(tensor.numel() for tensor in network.core.parameters())
+            found = method.search(network.sites(), lambda spec: _size(network, spec), whole)
             return replace(recipe, method="", search=found)
     return recipe
 
@@ -252,6 +253,14 @@ def parts(source: str, method: str) -> Parts:
         found[name, role] = edits + 1, numbers + sum(new.values())
         counted |= new.keys()
     return Parts(backbone.family.name, own, tuple(Part(*key, *counts) for key, counts in found.items()))
+
+
+def _size(backbone: Backbone, spec: str) -> int:
+    """Returns how many numbers a method trains on a network on the meta device."""
+    with torch.device("meta"):
+        delta = Delta(backbone.core, methods.plan(methods.parse(spec), backbone.sites()), backbone.family.unused)
+    delta.detach()
+    return sum(tensor.numel() for tensor in delta.parameters())
 
 
 def count(model: Tuned) -> dict[str, int]:

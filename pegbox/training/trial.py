@@ -20,7 +20,7 @@ from pegbox.training.cache import StateCache
 from pegbox.training.contest import Contest, Judged, Tried
 from pegbox.training.feed import Feed
 from pegbox.training.loop import Event, Step, Stopped, Validated
-from pegbox.training.prepare import corpus_digest, count, features_of, frames_of, layout_of
+from pegbox.training.prepare import corpus_digest, count, features_of, frames_of
 from pegbox.training.session import Clock, Session
 from pegbox.training.trials import paired, trials_of
 
@@ -71,8 +71,7 @@ def run_trial(session: Session, seed: int, fold: int | None, folder: Path) -> It
 
 def _run(contest: Contest, trial: tuple[int, int | None], clock: Clock) -> Iterator[AnyEvent]:
     session, data, recipe = contest.session, contest.data, contest.session.recipe
-    frames = [frames_of(row, session.backbone) for row in data.all]
-    layout, size, what = layout_of(recipe, contest.models, frames)
+    layout, size, what = contest.layout()
     cache = StateCache(Path(recipe.cache.folder or cache_folder()), session.backbone, layout) if layout else None
     contest.start(Feed(session.backbone, cache))
     clips = {split: len(part) for split, part in data.rows.items()}

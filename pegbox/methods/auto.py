@@ -1,0 +1,67 @@
+"""Auto: methods, sizes and rates within a budget compete, by successive halving (arXiv:1502.07943)."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from pegbox.errors import RecipeError
+from pegbox.recipe import Search
+from pegbox.sites import Edit, Sites
+
+# Kinds of methods, each from its largest form to its smallest: the first that fits the budget competes.
+_KINDS: Final = (
+    tuple(f"lora(rank={rank})" for rank in (64, 32, 16, 8, 4, 2, 1)),
+    tuple(f"bottleneck(size={size})" for size in (256, 128, 64, 32, 16, 8, 4, 2, 1)),
+    tuple(f"parallel(size={size})" for size in (256, 128, 64, 32, 16, 8, 4, 2, 1)),
+    tuple(f"child(keep={share})" for share in (0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)),
+    ("bitfit",),
+    ("adapter_bias",),
+    ("weighted_sum",),
+)
+_ENTRY_BYTES: Final = 4  # of a trained number in an artefact
+
+
+@dataclass(frozen=True)
+class Auto:
+    """Tries the largest form of each kind of method that trains at most `budget` of the backbone's numbers.
+
+    `kilobytes` above 0 limits the method's part of the artefact as well. `rates` are multiples of each method's own
+    learning rate, candidates of their own: rates matter more than methods. Half of the candidates go at each rung.
+    """
+
+    budget: float = 0.005
+    kilobytes: float = 0.0
+    rates: tuple[float, ...] = (1.0, 3.0)
+    rungs: tuple[float, ...] = (0.05, 0.12, 0.3)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.budget <= 1 or self.kilobytes < 0:
+            raise RecipeError(
+                f"auto(budget={self.budget}, kilobytes={self.kilobytes}): the budget is a share of the backbone, "
+                "from 0 to 1; kilobytes are not negative"
+            )
+
+    def plan(self, sites: Sites) -> Iterator[Edit]:
+        """Refuses: what competes is trained by recipes alone."""
+        raise RecipeError("auto is a search over methods; use it in a recipe, with pegbox.train")
+
+    def search(self, sites: Sites, size: Callable[[str], int], whole: int) -> Search:
+        """Returns the competition of all kinds in the largest form that fits."""
+        most = self.budget * whole
+        if self.kilobytes:
+            most = min(most, self.kilobytes * 1000 / _ENTRY_BYTES)
+        found = (_largest(forms, size, most) for forms in _KINDS)
+        return Search(tuple(spec for spec in found if spec), self.rungs, rates=self.rates)
+
+
+def _largest(forms: tuple[str, ...], size: Callable[[str], int], most: float) -> str:
+    """Returns the first of these that fits and that this network has the sites for, or nothing."""
+    for spec in forms:
+        try:
+            if size(spec) <= most:
+                return spec
+        except RecipeError as refusal:
+            if "has no site" not in str(refusal):
+                raise
+            return ""
+    return ""
