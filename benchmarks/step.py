@@ -138,7 +138,7 @@ def ours(variant: str) -> Callable[[], None]:
     task = tasks.build(recipe.task)
     vocabulary = task.vocabulary({"train": [row.labels for row in rows]})
     model = assemble(recipe, backbone, task, vocabulary)
-    layout, _, _ = layout_of(recipe, model, [backbone.frames(SECONDS * RATE)] * CLIPS)
+    layout, _, _ = layout_of(recipe, [model], [backbone.frames(SECONDS * RATE)] * CLIPS)
     cache = StateCache(folder / "cache", backbone, layout) if "cached" in variant and layout else None
     if cache:
         list(cache.fill(rows))

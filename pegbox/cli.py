@@ -33,6 +33,7 @@ Method = Annotated[str | None, typer.Option(help="Such as 'lora(rank=8)' or 'lor
 Task = Annotated[str | None, typer.Option(help="Such as 'classify(label=\"word\")' or 'ctc'.")]
 Corpus = Annotated[str | None, typer.Option(help="Such as 'folder(root=\"clips\")'.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Any setting: --set train.epochs=5 --set seeds=[0,1,2].")]
+Out = Annotated[Path | None, typer.Option(help="The run's folder; an unfinished run in it goes on.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 
 
@@ -49,27 +50,31 @@ def train(
     task: Task = None,
     corpus: Corpus = None,
     changes: Set = None,
-    out: Annotated[Path | None, typer.Option(help="The run's folder; an unfinished run in it goes on.")] = None,
+    out: Out = None,
     as_json: AsJson = False,
 ) -> None:
     """Tune a backbone by a method on a corpus, and leave a folder that predicts by itself."""
-    settings = _settings(recipe, backbone, method, task, corpus, changes)
-    made = recipe_.make(settings)
-    if out is None:
-        raise RecipeError("train: say where the run goes with --out DIR")
-    from pegbox import run
-    from pegbox.progress import Display, print_result
+    _train(recipe_.make(_settings(recipe, backbone, method, task, corpus, changes)), out, as_json)
 
+
+@app.command()
+def tune(
+    task: Task = None,
+    corpus: Corpus = None,
+    backbone: Backbone = "tiny",
+    budget: Annotated[str, typer.Option(help="Share of the backbone's numbers that a method may train.")] = "0.5%",
+    kilobytes: Annotated[float, typer.Option(help="Limit of a method's part of the artefact; 0: none.")] = 0.0,
+    changes: Set = None,
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let methods, sizes and rates within a budget compete on your audio; leaves one tuned model and says why."""
     try:
-        with Display(silent=as_json) as display:
-            result = run.train(made, out, display.listen)
-    except KeyboardInterrupt:
-        typer.echo(f"pegbox: interrupted; the same command goes on where {out} was saved last", err=True)
-        raise typer.Exit(130) from None
-    if as_json:
-        _print_json(result)
-    else:
-        print_result(result, out)
+        share = float(budget.removesuffix("%")) / (100 if budget.endswith("%") else 1)
+    except ValueError:
+        raise RecipeError(f"--budget {budget}: a share such as 0.5% or 0.005") from None
+    method = f"auto(budget={share!r}, kilobytes={kilobytes!r})"
+    _train(recipe_.make(_settings(None, backbone, method, task, corpus, changes)), out, as_json)
 
 
 @app.command()
@@ -84,7 +89,7 @@ def check(
 ) -> None:
     """Say in seconds what a recipe would do: counts, cache, steps, memory. Reads no weights and decodes no audio."""
     made = recipe_.make(_settings(recipe, backbone, method, task, corpus, changes))
-    from pegbox.training.prepare import plan
+    from pegbox.training.plans import plan
 
     planned = plan(made)
     if as_json:
@@ -102,7 +107,7 @@ def params(
     as_json: AsJson = False,
 ) -> None:
     """Say how many numbers a method trains on a backbone, by the place of its edits. Reads no weights."""
-    from pegbox.training.prepare import parts
+    from pegbox.training.plans import parts
 
     found = parts(backbone, method)
     if as_json:
@@ -232,6 +237,24 @@ def main() -> None:
         where = f"{problem.filename}: " if problem.filename else ""
         typer.echo(f"pegbox: {where}{problem.strerror or problem}; what was finished before is whole", err=True)
         sys.exit(1)
+
+
+def _train(made: recipe_.Recipe, out: Path | None, as_json: bool) -> None:
+    if out is None:
+        raise RecipeError("say where the run goes with --out DIR")
+    from pegbox import run
+    from pegbox.progress import Display, print_result
+
+    try:
+        with Display(silent=as_json) as display:
+            result = run.train(made, out, display.listen)
+    except KeyboardInterrupt:
+        typer.echo(f"pegbox: interrupted; the same command goes on where {out} was saved last", err=True)
+        raise typer.Exit(130) from None
+    if as_json:
+        _print_json(result)
+    else:
+        print_result(result, out)
 
 
 def _settings(

@@ -12,7 +12,7 @@ from rich.table import Table
 from pegbox.errors import RecipeError
 from pegbox.training.contest import Judged, Tried
 from pegbox.training.loop import Step, Validated
-from pegbox.training.prepare import Plan
+from pegbox.training.plans import Plan
 from pegbox.training.trial import AnyEvent, Cached, Started
 
 
@@ -161,9 +161,29 @@ def _print_search(console: Console, result: dict[str, Any]) -> None:
         for row in found["table"]:
             scores = " ".join("NaN" if score is None else f"{score:.4f}" for score in row["scores"])
             dropped = f"{row['dropped_at']:.1%}" if "dropped_at" in row else "chosen"
+            dropped += ", it does not train" if "failed" in row else ""
             table.add_row(row["method"], f"{row['rate']:g}×", f"{row['parameters']:,}", scores, dropped)
         console.print(table)
-        console.print(
-            f"chosen: {found['chosen']} at {found['rate']:g}× its rate; "
-            f"{found['cost']:.2f} times the steps of one training"
-        )
+        console.print(_why(trial))
+
+
+def _why(trial: dict[str, Any]) -> str:
+    """Returns in a sentence what was chosen, against what, and at which cost."""
+    found, metric = trial["search"], trial["metric"]
+    last = max(len(row["scores"]) for row in found["table"])
+    final = [row for row in found["table"] if len(row["scores"]) == last]
+    (won,) = (row for row in final if "dropped_at" not in row)
+    rate = "" if won["rate"] == 1 else f" at {won['rate']:g} times its rate"
+    others = [row for row in final if row is not won and row["scores"][-1] is not None]
+    against = ""
+    if others:
+        pick = max if trial["better"] == "max" else min
+        second = pick(others, key=lambda row: row["scores"][-1])
+        against = f", against {second['scores'][-1]:.4f} of {second['method']}"
+    judged = won["scores"][-1]
+    score = "nothing finite" if judged is None else f"{judged:.4f}"
+    return (
+        f"{found['chosen']}{rate} goes on: at the last rung it had {score} ({metric} on validation, or smoothed loss)"
+        f"{against}; it trains {won['parameters']:,} numbers. The search and it took {found['cost']:.2f} times the "
+        "steps of one training."
+    )

@@ -21,7 +21,8 @@ from pegbox.training.feed import Feed, in_order
 from pegbox.training.logs import Recorder
 from pegbox.training.loop import better, default_device
 from pegbox.training.model import Tuned
-from pegbox.training.prepare import assemble, corpus_rows, plan
+from pegbox.training.plans import plan
+from pegbox.training.prepare import assemble, corpus_rows
 from pegbox.training.probe import by_method
 from pegbox.training.segments import cut, joined
 from pegbox.training.session import Session

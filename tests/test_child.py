@@ -20,7 +20,8 @@ from pegbox.surgery import read_tensors
 from pegbox.training.feed import Feed
 from pegbox.training.loop import Step, Trainer
 from pegbox.training.optim import ChildNetAdamW
-from pegbox.training.prepare import assemble, plan
+from pegbox.training.plans import plan
+from pegbox.training.prepare import assemble
 from pegbox.training.probe import CHOICE, REPORT, Probe, by_method
 from pegbox.training.session import Session
 

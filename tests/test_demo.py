@@ -8,7 +8,7 @@ import soundfile
 from pegbox import demo
 from pegbox.corpora.synthetic import _espeak
 from pegbox.recipe import make
-from pegbox.training.prepare import plan
+from pegbox.training.plans import plan
 
 pytestmark = pytest.mark.skipif(not _espeak.available(), reason="eSpeak NG is not installed (the extra 'demo')")
 

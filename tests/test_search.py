@@ -9,16 +9,19 @@ from typing import Any
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 import pegbox
 from pegbox import backbones
-from pegbox.errors import RecipeError
+from pegbox.cli import app
+from pegbox.errors import NonFiniteError, RecipeError
 from pegbox.recipe import Recipe, make
 from pegbox.surgery import read_tensors
-from pegbox.training.contest import Contest, Judged, Tried, ranked
+from pegbox.training.contest import Contest, Judged, Tried
+from pegbox.training.entrant import ranked
 from pegbox.training.feed import Feed
 from pegbox.training.loop import Progress, Step
-from pegbox.training.prepare import plan
+from pegbox.training.plans import plan
 from pegbox.training.session import Session
 
 CHILDREN = tuple(f"child(keep={share}, batches=2)" for share in (0.1, 0.01, 0.001))
@@ -193,3 +196,45 @@ def test_a_search_stands_alone(hubert: Path, tones: Path) -> None:
         pegbox.attach(backbones.load(str(hubert)), "ad_tuning")
     with pytest.raises(RecipeError, match="no linear module"):
         plan(recipe_of(hubert, tones, {"candidates": ["lora", 'lora(at=["wave"])']}))
+
+
+def test_auto_takes_the_largest_of_each_kind_that_fits(hubert: Path, tones: Path) -> None:
+    recipe = recipe_of(hubert, tones, method="auto(budget=0.02)")
+    planned = plan(recipe)
+    most = 0.02 * planned.parameters["backbone"]
+    assert all(size <= most for size in planned.candidates.values()) and "weighted_sum" in planned.candidates
+    kinds = [spec.partition("(")[0] for spec in planned.candidates]
+    assert len(set(kinds)) == len(kinds) >= 4
+    (rank,) = (int(spec[10:-1]) for spec in planned.candidates if spec.startswith("lora(rank="))
+    assert plan(recipe_of(hubert, tones, method=f"lora(rank={2 * rank})")).parameters["delta"] > most
+    fewer = plan(recipe_of(hubert, tones, method="auto(budget=0.02, kilobytes=1)"))
+    assert 0 < max(fewer.candidates.values()) <= 250
+    assert list(plan(recipe_of(hubert, tones, method="auto(budget=0)")).candidates) == ["weighted_sum"]
+    with pytest.raises(RecipeError, match="share of the backbone"):
+        plan(recipe_of(hubert, tones, method="auto(budget=2)"))
+
+
+def test_tune_leaves_one_model_and_says_why(hubert: Path, tones: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    corpus, task = f'folder(root="{tones}", valid=0.2, test=0.2)', 'classify(label="class", projection=8)'
+    command = ["tune", "--backbone", str(hubert), "--budget", "2%", "--task", task, "--corpus", corpus]
+    done = CliRunner().invoke(app, [*command, "--out", str(out), "--set", "train.steps=20"])
+    assert done.exit_code == 0, done.output
+    result = json.loads((out / "result.json").read_text())
+    said = " ".join(done.output.split())
+    assert f"{result['search']['chosen']}" in said and "goes on: at the last rung it had" in said
+    assert len(result["search"]["table"]) == 2 * len({row["method"] for row in result["search"]["table"]})
+    clip = next(path for path in tones.rglob("*") if path.is_file())
+    assert pegbox.load(out).predict([clip])[0]["said"] == pegbox.load(out).predict([clip])[0]["said"]
+    wrong = CliRunner().invoke(app, [*command[:4], "much", *command[5:], "--out", str(out)])
+    assert isinstance(wrong.exception, RecipeError) and "a share such as" in str(wrong.exception)
+
+
+def test_a_candidate_that_does_not_train_loses(hubert: Path, tones: Path, tmp_path: Path) -> None:
+    search = {"candidates": ["lora(rank=2)"], "rates": [1e30, 1.0], "rungs": [0.4]}
+    result = pegbox.train(recipe_of(hubert, tones, search), tmp_path / "run")
+    assert result["search"]["rate"] == 1.0
+    row = result["search"]["table"][0]
+    assert "the loss is nan" in row["failed"] and row["scores"] == [None]
+    with pytest.raises(NonFiniteError):
+        pegbox.train(recipe_of(hubert, tones, search | {"rates": [1e30, 1e29]}), tmp_path / "none")

@@ -10,7 +10,7 @@ from transformers import HubertModel, Wav2Vec2FeatureExtractor
 
 import pegbox
 from pegbox import backbones, registry
-from pegbox.training.prepare import plan
+from pegbox.training.plans import plan
 
 FOLDER = backbones.shipped()["tiny"]
 

@@ -28,7 +28,8 @@ from pegbox.tasks.ctc import Ctc
 from pegbox.training import checkpoint, logs, optim
 from pegbox.training.feed import Feed, in_order, shuffled
 from pegbox.training.loop import Step, Stopped, Trainer, Validated, better, default_device
-from pegbox.training.prepare import assemble, corpus_rows, count, data_of, plan
+from pegbox.training.plans import plan
+from pegbox.training.prepare import assemble, corpus_rows, count, data_of
 from pegbox.training.session import Session
 from pegbox.training.trial import Finished, Started, run_trial
 

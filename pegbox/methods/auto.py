@@ -55,13 +55,11 @@ class Auto:
 
 
 def _largest(forms: tuple[str, ...], size: Callable[[str], int], most: float) -> str:
-    """Returns the first of these that fits and that this network has the sites for, or nothing."""
+    """Returns the first of these that fits and that this network can carry (it may be too narrow), or nothing."""
     for spec in forms:
         try:
             if size(spec) <= most:
                 return spec
-        except RecipeError as refusal:
-            if "has no site" not in str(refusal):
-                raise
-            return ""
+        except RecipeError:
+            continue
     return ""

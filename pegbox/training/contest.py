@@ -19,10 +19,12 @@ import torch
 from torch import Tensor
 
 from pegbox import methods
+from pegbox.errors import DeadParameterError, NonFiniteError
 from pegbox.recipe import Recipe, Search
-from pegbox.surgery import put, read_tensors
+from pegbox.surgery import read_tensors
 from pegbox.training import checkpoint, probe
 from pegbox.training.cache import Layout
+from pegbox.training.entrant import TABLE, Entrant, Past, ranked, same_head
 from pegbox.training.feed import Feed
 from pegbox.training.loop import Event, Step, Stopped, Trainer, Validated
 from pegbox.training.model import Tuned
@@ -31,7 +33,6 @@ from pegbox.training.session import Session
 
 STATE: Final = "state.safetensors"
 STATES: Final = "candidates"
-TABLE: Final = "search.json"
 
 
 @dataclass(frozen=True)
@@ -50,48 +51,6 @@ class Judged:
     share: float
     scores: dict[int, float]
     kept: tuple[int, ...]
-
-
-@dataclass
-class Entrant:
-    """One method with one multiple of its rate."""
-
-    number: int
-    recipe: Recipe
-    rate: float
-    model: Tuned
-    random: dict[str, Tensor]
-    size: int  # numbers that it trains
-    trainer: Trainer | None = None
-    events: Iterator[Event] | None = None
-    stopped: Stopped | None = None  # its training is over already
-
-    @contextmanager
-    def turn(self) -> Iterator[Trainer]:
-        """Puts this entrant's edits on the network and its random state in force."""
-        assert self.trainer is not None
-        checkpoint.set_random(self.random)
-        self.model.delta.attach()
-        try:
-            yield self.trainer
-        finally:
-            self.random = checkpoint.random_state()
-            self.model.delta.detach()
-
-
-@dataclass
-class Past:
-    """What has been decided, as `search.json` keeps it."""
-
-    table: list[dict[str, Any]]
-    live: list[int]
-    rung: int = 0
-    batches: int = 0  # that importance was measured on
-    layout: list[Any] = field(default_factory=list)  # what is cached: the same for all, and after a rung
-
-    def save(self, folder: Path) -> None:
-        """Writes it whole or not at all."""
-        put(folder / TABLE, json.dumps(self.__dict__, indent=1))
 
 
 @dataclass
@@ -208,7 +167,7 @@ class Contest:
         if not self.alone:
             model.delta.detach()
             if self.entrants:
-                _same_head(self.entrants[0].model, model)
+                same_head(self.entrants[0].model, model)
         return Entrant(number, recipe, rate, model, random, count(model)["delta"])
 
     def _choices(self, recipes: Sequence[Recipe]) -> dict[str, dict[str, dict[str, Tensor]]]:
@@ -246,17 +205,23 @@ class Contest:
         while waiting:
             for each in list(waiting):
                 with each.turn():
-                    happened = list(self._one_step(each))
+                    happened = self._one_step(each)
                 yield from (Tried(each.number, each.recipe.method, event) for event in happened)
                 last = happened[-1] if happened else None
-                if each.stopped or (isinstance(last, Step) and last.progress >= share):
+                if each.stopped or each.failed or (isinstance(last, Step) and last.progress >= share):
                     waiting.remove(each)
 
-    def _one_step(self, entrant: Entrant) -> Iterator[Event]:
-        for event in self._drive(entrant):
-            yield event
-            if isinstance(event, Step):
-                return
+    def _one_step(self, entrant: Entrant) -> list[Event]:
+        """Returns what happens until the next step is done; one that cannot train loses, and the others go on."""
+        happened: list[Event] = []
+        try:
+            for event in self._drive(entrant):
+                happened.append(event)
+                if isinstance(event, Step):
+                    break
+        except (DeadParameterError, NonFiniteError) as problem:
+            entrant.failed = problem
+        return happened
 
     def _drive(self, entrant: Entrant) -> Iterator[Event]:
         assert entrant.events is not None
@@ -281,11 +246,16 @@ class Contest:
         keep = 1 if last else math.ceil(len(self.entrants) / 2)
         better = "min" if self.search.observe == "loss" else self.session.task.better
         order = ranked([(scores[each.number], each.size, each.number) for each in self.entrants], better)
-        kept = order[:keep]
+        failed = {each.number for each in self.entrants if each.failed}
+        kept = [number for number in order[:keep] if number not in failed]
+        if not kept:
+            raise next(each.failed for each in self.entrants if each.failed)
         for each in self.entrants:
             row = self.past.table[each.number]
             row["parameters"] = each.size
             row["scores"] = [*row["scores"], None if math.isnan(scores[each.number]) else scores[each.number]]
+            if each.failed:
+                row["failed"] = str(each.failed)
             if each.number not in kept:
                 row["dropped_at"], row["steps"] = share, each.trainer.progress.step if each.trainer else 0
         self.past.live, self.past.rung = sorted(kept), self.past.rung + 1
@@ -294,6 +264,8 @@ class Contest:
         return Judged(share, scores, tuple(kept))
 
     def _score(self, entrant: Entrant) -> float:
+        if entrant.failed:
+            return math.nan
         with entrant.turn() as trainer:
             if self.search.observe == "loss":
                 return trainer.progress.smoothed
@@ -307,21 +279,3 @@ class Contest:
                 each.trainer = each.events = None
         self.entrants = [each for each in self.entrants if each.number in kept]
         gc.collect()
-
-
-def ranked(judged: Sequence[tuple[float, int, int]], better: str) -> list[int]:
-    """Returns numbers from best to worst, from (score, size, number): NaN is worst, a tie goes to the smaller size."""
-    sign = -1 if better == "max" else 1
-
-    def place(each: tuple[float, int, int]) -> tuple[float, int, int]:
-        score, size, number = each
-        return (math.inf if math.isnan(score) else sign * score, size, number)
-
-    return [number for _, _, number in sorted(judged, key=place)]
-
-
-def _same_head(first: Tuned, other: Tuned) -> None:
-    """Gives a model the head that another starts with, where it fits."""
-    given, own = first.head.state_dict(), other.head.state_dict()
-    if {name: tensor.shape for name, tensor in given.items()} == {name: tensor.shape for name, tensor in own.items()}:
-        other.head.load_state_dict(given)

@@ -8,7 +8,7 @@ from _models import EXAMPLES, LINEAR, SMALL, alone, backbone, method_names, skip
 import pegbox
 from pegbox import methods, registry
 from pegbox.errors import RecipeError
-from pegbox.training.prepare import parts
+from pegbox.training.plans import parts
 
 WRONG = [
     # longer than the longest clip, where a positional table ends

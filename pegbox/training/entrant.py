@@ -1,0 +1,81 @@
+"""One of several candidates of a trial, what has been decided on them, and the order of their scores."""
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from torch import Tensor
+
+from pegbox.errors import PegboxError
+from pegbox.recipe import Recipe
+from pegbox.surgery import put
+from pegbox.training import checkpoint
+from pegbox.training.loop import Event, Stopped, Trainer
+from pegbox.training.model import Tuned
+
+TABLE: Final = "search.json"
+
+
+@dataclass
+class Entrant:
+    """One method with one multiple of its rate."""
+
+    number: int
+    recipe: Recipe
+    rate: float
+    model: Tuned
+    random: dict[str, Tensor]
+    size: int  # numbers that it trains
+    trainer: Trainer | None = None
+    events: Iterator[Event] | None = None
+    stopped: Stopped | None = None  # its training is over already
+    failed: PegboxError | None = None  # it diverged, or does not train: worse than any score
+
+    @contextmanager
+    def turn(self) -> Iterator[Trainer]:
+        """Puts this entrant's edits on the network and its random state in force."""
+        assert self.trainer is not None
+        checkpoint.set_random(self.random)
+        self.model.delta.attach()
+        try:
+            yield self.trainer
+        finally:
+            self.random = checkpoint.random_state()
+            self.model.delta.detach()
+
+
+@dataclass
+class Past:
+    """What has been decided, as `search.json` keeps it."""
+
+    table: list[dict[str, Any]]
+    live: list[int]
+    rung: int = 0
+    batches: int = 0  # that importance was measured on
+    layout: list[Any] = field(default_factory=list)  # what is cached: the same for all, and after a rung
+
+    def save(self, folder: Path) -> None:
+        """Writes it whole or not at all."""
+        put(folder / TABLE, json.dumps(self.__dict__, indent=1))
+
+
+def ranked(judged: Sequence[tuple[float, int, int]], better: str) -> list[int]:
+    """Returns numbers from best to worst, from (score, size, number): NaN is worst, a tie goes to the smaller size."""
+    sign = -1 if better == "max" else 1
+
+    def place(each: tuple[float, int, int]) -> tuple[float, int, int]:
+        score, size, number = each
+        return (math.inf if math.isnan(score) else sign * score, size, number)
+
+    return [number for _, _, number in sorted(judged, key=place)]
+
+
+def same_head(first: Tuned, other: Tuned) -> None:
+    """Gives a model the head that another starts with, where it fits."""
+    given, own = first.head.state_dict(), other.head.state_dict()
+    if {name: tensor.shape for name, tensor in given.items()} == {name: tensor.shape for name, tensor in own.items()}:
+        other.head.load_state_dict(given)

@@ -1,0 +1,148 @@
+"""What a recipe would do, known before any weight or clip is read: counts, cache, steps, memory."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from pegbox import backbones, methods, tasks
+from pegbox.delta import Delta
+from pegbox.recipe import Recipe
+from pegbox.rows import Row, seconds
+from pegbox.training.feed import shuffled
+from pegbox.training.model import Tuned
+from pegbox.training.prepare import (
+    assemble,
+    corpus_rows,
+    count,
+    data_of,
+    features_of,
+    frames_of,
+    frozen_precision,
+    layout_of,
+    resolve,
+    single,
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a recipe would do, as `pegbox check` prints it. Bytes and counts, before any weight or clip is read."""
+
+    family: str
+    features: str
+    clips: dict[str, int]
+    hours: dict[str, float]
+    outputs: int
+    parameters: dict[str, int]  # delta, layers, head, backbone
+    candidates: dict[str, int]  # of a search: numbers that each method trains
+    cache: str
+    cache_bytes: int
+    steps: int
+    memory_bytes: int  # an estimate
+
+    @property
+    def share(self) -> float:
+        """Trained numbers of the method as a share of the backbone."""
+        return self.parameters["delta"] / self.parameters["backbone"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one method of a union trains in one role."""
+
+    method: str
+    role: str
+    edits: int
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a method trains on a network, as `pegbox params` prints it; tensors that edits share count once."""
+
+    family: str
+    backbone: int
+    parts: tuple[Part, ...]
+
+    @property
+    def total(self) -> int:
+        """Every trained number of the method; a head and layer weights come on top."""
+        return sum(part.parameters for part in self.parts)
+
+    @property
+    def share(self) -> float:
+        """The total as a share of the backbone."""
+        return self.total / self.backbone
+
+
+def plan(recipe: Recipe) -> Plan:
+    """Returns what a recipe would do, with the network on the meta device; of several candidates, the largest one's.
+
+    Raises:
+        RecipeError, CorpusError, WeightsError: whatever can be known to be wrong this early.
+    """
+    recipe = resolve(recipe)
+    backbone = backbones.outline(recipe.backbone)
+    backbone.precision = frozen_precision(recipe)
+    task = tasks.build(recipe.task)
+    data = data_of(corpus_rows(recipe, recipe.folds[0] if recipe.folds else None), task, backbone)
+    models = []
+    for each in single(recipe):
+        with torch.device("meta"):
+            models.append(assemble(each, backbone, task, data.vocabulary))
+        models[-1].delta.detach()
+    largest = max(models, key=lambda model: count(model)["delta"])
+    _, size, what = layout_of(recipe, models, [frames_of(row, backbone) for row in data.all])
+    sizes = {each.method: count(model)["delta"] for each, model in zip(single(recipe), models, strict=True)}
+    return Plan(
+        family=backbone.family.name,
+        features=str(features_of(recipe, methods.parse(single(recipe)[models.index(largest)].method))),
+        clips={split: len(part) for split, part in data.rows.items()},
+        hours={split: sum(map(seconds, part)) / 3600 for split, part in data.rows.items()},
+        outputs=len(data.vocabulary),
+        parameters=count(largest),
+        candidates=sizes if recipe.search.candidates else {},
+        cache=what,
+        cache_bytes=size,
+        steps=_steps(recipe, data.rows["train"]),
+        memory_bytes=_memory(recipe, largest),
+    )
+
+
+def parts(source: str, method: str) -> Parts:
+    """Returns what a method trains on a backbone by role, with the network on the meta device; reads no weights."""
+    backbone = backbones.outline(source)
+    own = sum(tensor.numel() for tensor in backbone.core.parameters())
+    with torch.device("meta"):
+        terms = methods.plan(methods.parse(method), backbone.sites())
+        delta = Delta(backbone.core, terms, backbone.family.unused)
+    found: dict[tuple[str, str], tuple[int, int]] = {}
+    counted: set[int] = set()
+    for name, edit in ((term.name, edit) for term in terms for edit in term.edits):
+        tensors = delta.freed.values() if edit.module is None else edit.module.parameters()
+        new = {id(tensor): tensor.numel() for tensor in tensors if id(tensor) not in counted}
+        elsewhere = "everything" if edit.module is None else "beside the network"
+        role = edit.site.role.partition(".")[0] if edit.site else elsewhere
+        edits, numbers = found.get((name, role), (0, 0))
+        found[name, role] = edits + 1, numbers + sum(new.values())
+        counted |= new.keys()
+    return Parts(backbone.family.name, own, tuple(Part(*key, *counts) for key, counts in found.items()))
+
+
+def _steps(recipe: Recipe, rows: Sequence[Row]) -> int:
+    train = recipe.train
+    batches = len(shuffled(rows, train.batch_seconds, train.batch_clips, recipe.seeds[0], 0))
+    return train.steps or train.epochs * math.ceil(batches / train.accumulate)
+
+
+def _memory(recipe: Recipe, model: Tuned) -> int:
+    """Weights, four numbers a trained one, and some 24 widths a frame in every block that keeps its activations."""
+    sizes, backbone = count(model), model.backbone
+    item = 2 if backbone.precision == "bf16" else 4
+    trained = sizes["delta"] + sizes["layers"] + sizes["head"]
+    lowest = backbone.depth if model.delta.lowest is None else max(model.delta.lowest, 0)
+    frames = recipe.train.batch_seconds * backbone.rate / (backbone.hop or 160)
+    kept = frames * backbone.width * 24 * item * (backbone.depth - lowest)
+    return int(sizes["backbone"] * item + trained * 16 + kept)
