@@ -65,6 +65,8 @@ class Display:
 
     def _started(self, event: Started) -> None:
         self.best, self.task = "", None
+        for note in event.notes:
+            self.console.print(f"  note: {note}")
         if self.brief:
             return
         name = f"seed {event.seed}" + (f", fold {event.fold}" if event.fold is not None else "")
@@ -147,6 +149,7 @@ def print_plan(planned: Plan) -> None:
         ("cache", f"{planned.cache}, {planned.cache_bytes / 1e6:.1f} MB"),
         ("steps", f"about {planned.steps:,}"),
         ("memory", f"about {planned.memory_bytes / 1e6:,.0f} MB"),
+        *(("note", note) for note in planned.notes),
     ):
         table.add_row(name, value)
     Console().print(table)

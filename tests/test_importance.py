@@ -77,6 +77,12 @@ def test_published_thresholds(share: float, value: float, count: int) -> None:
     assert kept(select(ranks, [share], "percentile")[0]) == count
 
 
+def test_published_sizes_of_hubert_base() -> None:
+    distinct = (torch.arange(85_057_024, dtype=torch.int32) * 8).view(torch.float32)
+    sizes = [int((distinct >= threshold([distinct], share)).sum()) for share in (0.1, 0.01, 0.001)]
+    assert sizes == [8_505_703, 850_571, 85_058]
+
+
 @pytest.mark.parametrize(
     ("values", "share", "published", "topk"),
     [

@@ -415,3 +415,12 @@ def test_events_come_in_order_and_checkpoints_restore(hubert: Path, tones: Path,
         torch.equal(a, b) for a, b in zip(fresh.model.tensors().values(), trainer.model.tensors().values(), strict=True)
     )
     assert str(default_device()) == str(trainer.accelerator.device)
+
+
+def test_a_cpu_without_bf16_is_told_before_it_crawls(hubert: Path, tones: Path) -> None:
+    without = torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "NO AVX", "AVX", "AVX2")
+    assert plan(recipe_of(hubert, tones)).notes == ()
+    notes = plan(recipe_of(hubert, tones, train={"precision": "bf16"})).notes
+    assert [("no instructions for bf16" in note) for note in notes] == [True] * (
+        without and not torch.cuda.is_available()
+    )

@@ -21,6 +21,7 @@ from pegbox.training.prepare import (
     frames_of,
     frozen_precision,
     layout_of,
+    notes_on,
     resolve,
     single,
 )
@@ -41,6 +42,7 @@ class Plan:
     cache_bytes: int
     steps: int
     memory_bytes: int  # an estimate
+    notes: tuple[str, ...] = ()  # what a person should know
 
     @property
     def share(self) -> float:
@@ -108,6 +110,7 @@ def plan(recipe: Recipe) -> Plan:
         cache_bytes=size,
         steps=_steps(recipe, data.rows["train"]),
         memory_bytes=_memory(recipe, largest),
+        notes=notes_on(recipe),
     )
 
 

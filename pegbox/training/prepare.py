@@ -174,6 +174,14 @@ def frozen_precision(recipe: Recipe) -> Any:
     return "fp32" if frees else recipe.train.precision
 
 
+def notes_on(recipe: Recipe) -> tuple[str, ...]:
+    """Returns what a person should know of this recipe on this machine; nothing is changed for it."""
+    slow = torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "NO AVX", "AVX", "AVX2")
+    if recipe.train.precision == "bf16" and slow and not torch.cuda.is_available():
+        return ('this CPU has no instructions for bf16: expect steps many times slower than with precision = "fp32"',)
+    return ()
+
+
 def frames_of(row: Row, backbone: Backbone) -> int:
     """Returns the frames of a row from its header."""
     return backbone.frames(round(seconds(row) * backbone.rate))

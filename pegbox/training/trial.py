@@ -20,7 +20,7 @@ from pegbox.training.cache import StateCache
 from pegbox.training.contest import Contest, Judged, Tried
 from pegbox.training.feed import Feed
 from pegbox.training.loop import Event, Step, Stopped, Validated
-from pegbox.training.prepare import corpus_digest, count, features_of, frames_of
+from pegbox.training.prepare import corpus_digest, count, features_of, frames_of, notes_on
 from pegbox.training.session import Clock, Session
 from pegbox.training.trials import paired, trials_of
 
@@ -38,6 +38,7 @@ class Started:
     cache: str
     cache_bytes: int
     resumed_at: int
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def _run(contest: Contest, trial: tuple[int, int | None], clock: Clock) -> Itera
     cache = StateCache(Path(recipe.cache.folder or cache_folder()), session.backbone, layout) if layout else None
     contest.start(Feed(session.backbone, cache))
     clips = {split: len(part) for split, part in data.rows.items()}
-    yield Started(*trial, count(contest.largest.model), clips, what, size, contest.step)
+    yield Started(*trial, count(contest.largest.model), clips, what, size, contest.step, notes_on(recipe))
     if cache:
         missing = cache.missing(data.all)
         cache.check_room(sum(cache.layout.size(frames_of(row, session.backbone)) for row in missing))

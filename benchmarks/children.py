@@ -1,0 +1,126 @@
+"""What three competing children cost on a HuBERT-base-sized random network, beside full tuning.
+
+`python benchmarks/children.py` prints, as Markdown: the static training memory of the three-candidate stage (every
+tensor that is alive between steps, and the largest dense gradient that is alive within one), beside three full copies;
+the seconds that choosing all three takes once importance is measured; a step of each child, with its turn on the
+network, beside a step of full tuning. One process; the steps are interleaved, the median of their ratios is told.
+"""
+
+import argparse
+import gc
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from transformers import HubertConfig
+
+from pegbox import importance, methods
+from pegbox.backbones import Backbone, Front, families, from_config
+from pegbox.delta import Delta
+from pegbox.demo import markdown
+from pegbox.methods.child import Child
+
+KEEP: Final = (0.1, 0.01, 0.001)
+SECONDS, CLIPS = 2, 2
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=5)
+    given = parser.parse_args()
+    torch.manual_seed(0)
+    backbone = from_config(HubertConfig(), Front(16_000), device="cpu", family=families()["hubert"])
+    found = {f"{site.name}:{name}".replace(".", "/"): _drawn(site, name) for site, name in backbone.sites().pool()}
+    started = time.perf_counter()
+    chosen = importance.select(found, KEEP)
+    seconds = time.perf_counter() - started
+    choices = [_packed(each, found) for each in chosen]
+    del found, chosen
+    children = [_child(backbone, keep, choice) for keep, choice in zip(KEEP, choices, strict=True)]
+    weights = list(backbone.core.parameters())
+    steps = {f"child(keep={keep})": _turn(backbone, *pair) for keep, pair in zip(KEEP, children, strict=True)}
+    for step in steps.values():
+        step()
+    static = _alive() + 4 * max(tensor.numel() for tensor in weights)
+    rows = [["static memory, three children, GB", f"{static / 1e9:.2f}"]]
+    copies = 3 * 16 * sum(tensor.numel() for tensor in weights)
+    rows.append(["three full copies with AdamW, GB (computed)", f"{copies / 1e9:.2f}"])
+    rows.append(["seconds to choose all three", f"{seconds:.1f}"])
+    rows += _relative(steps, backbone, given.steps)
+    print(markdown(["what", "found"], rows))
+
+
+def _drawn(site: Any, name: str) -> Tensor:
+    return torch.rand_like(getattr(site.owner, name)).pow_(8)  # heavy-tailed, as Fisher information is
+
+
+def _packed(chosen: dict[str, Tensor], found: dict[str, Tensor]) -> dict[str, Tensor]:
+    pairs = {name: importance.pack(index, found[name].numel()) for name, index in chosen.items()}
+    lows = {f"{name}.low": low for name, (low, _) in pairs.items()}
+    return lows | {f"{name}.high": high for name, (_, high) in pairs.items()}
+
+
+def _child(backbone: Backbone, keep: float, choice: dict[str, Tensor]) -> tuple[Delta, torch.optim.Optimizer]:
+    (union,) = (methods.parse(f"child(keep={keep})"),)
+    assert isinstance(union[0].method, Child)
+    delta = Delta(backbone.core, methods.plan(union, backbone.sites(), {"child": choice}), backbone.family.unused)
+    delta.detach()
+    return delta, torch.optim.AdamW(delta.parameters(), lr=1e-4, fused=True)
+
+
+def _turn(backbone: Backbone, delta: Delta, optimizer: torch.optim.Optimizer) -> Callable[[], None]:
+    def step() -> None:
+        delta.attach()
+        _step(backbone, optimizer)
+        delta.detach()
+
+    return step
+
+
+def _step(backbone: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    wave = torch.randn(CLIPS, SECONDS * 16_000)
+    states = backbone(wave, torch.full((CLIPS,), SECONDS * 16_000))
+    torch.stack([state.mean() for state in states]).sum().backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+
+
+def _relative(steps: dict[str, Callable[[], None]], backbone: Backbone, count: int) -> list[list[str]]:
+    full = Delta(backbone.core, methods.plan(methods.parse("full"), backbone.sites()), backbone.family.unused)
+    full.detach()
+    optimizer = torch.optim.AdamW(full.parameters(), lr=1e-5, fused=True)
+    times: dict[str, list[float]] = {name: [] for name in (*steps, "full")}
+    for _ in range(count):
+        for name, step in steps.items():
+            times[name].append(_timed(step))
+        full.attach()
+        times["full"].append(_timed(lambda: _step(backbone, optimizer)))  # its turn would copy the whole network
+        full.detach()
+    ratios = {name: [a / b for a, b in zip(times[name], times["full"], strict=True)] for name in steps}
+    return [
+        [f"a step of {name}, with its turn, of one of full tuning", f"{median(r):.2f}"] for name, r in ratios.items()
+    ]
+
+
+def _timed(step: Callable[[], None]) -> float:
+    started = time.process_time()
+    step()
+    return time.process_time() - started
+
+
+def _alive() -> int:
+    """Returns the bytes of all storages that tensors hold now."""
+    gc.collect()
+    storages = {}
+    for each in gc.get_objects():
+        if issubclass(type(each), Tensor) and not each.is_meta:
+            storages[each.untyped_storage().data_ptr()] = each.untyped_storage().nbytes()
+    return sum(storages.values())
+
+
+if __name__ == "__main__":
+    main()
