@@ -122,8 +122,8 @@ class Delta(nn.Module):
         self._leave()
 
     def tensors(self) -> dict[str, Tensor]:
-        """Returns every trained number by name, on the CPU."""
-        return {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        """Returns a copy of every trained number by name, on the CPU."""
+        return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in self.state_dict().items()}
 
     @torch.no_grad()
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> "Delta":

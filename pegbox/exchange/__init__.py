@@ -6,6 +6,8 @@ Peft's folder is a description in JSON and tensors by module path; both are read
 from pathlib import Path
 from typing import Final, Literal
 
+from torch import nn
+
 from pegbox import backbones, surgery
 from pegbox import run as run_
 from pegbox.delta import Delta
@@ -60,7 +62,9 @@ def export_language(run: Run | str | Path, folder: str | Path, language: str, ba
             f"{run.folder}: a language's file has a CTC head on the last hidden state, this run is {run.recipe.task} "
             f"on features={run.recipe.features!r}; train it with task='ctc' and features='last'"
         )
-    export_mms(tuned.delta, tuned.backbone, folder, language, tuned.head, tuned.vocabulary)
+    linear = [part for part in tuned.head.modules() if isinstance(part, nn.Linear)]
+    head = linear[0] if len(linear) == 1 and len(list(tuned.head.parameters())) == 2 else tuned.head
+    export_mms(tuned.delta, tuned.backbone, folder, language, head, tuned.vocabulary)
 
 
 def import_language(path: str | Path, backbone: str, out: str | Path) -> str:

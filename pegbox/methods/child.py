@@ -120,7 +120,7 @@ class Child:
     def _pool(self, sites: Sites) -> dict[str, Tensor]:
         pool = {_key(*held): tensor for held, tensor in self._held(sites)}
         if not pool:
-            raise RecipeError("child: the chosen blocks and sites hold no tensor")
+            raise RecipeError(f"child: none of the sites {list(self.at)} in the chosen blocks owns a tensor")
         return pool
 
 

@@ -122,6 +122,18 @@ def test_detach_gives_every_bit_back(variant, spec):
         assert all(torch.equal(old, new) for old, new in zip(before, model(*batch(*LENGTHS)), strict=True))
 
 
+@SOME
+@pytest.mark.parametrize("spec", ["full", "lora(rank=2)", 'child(choose="magnitude", keep=0.1)'])
+def test_what_was_handed_out_stays_when_the_delta_goes(variant, spec):
+    model = backbone(variant)
+    delta = pegbox.attach(model, spec)
+    train(model, delta, rate=0.1)
+    handed = delta.tensors()
+    learnt = {name: tensor.clone() for name, tensor in handed.items()}
+    delta.detach()
+    assert same(learnt, handed)
+
+
 @EVERY
 def test_attached_again_is_as_before_the_detaching(variant, spec):
     model = backbone(variant)
