@@ -67,6 +67,7 @@ class Contest:
         recipe = self.session.recipe
         self.search = recipe.search
         self.alone = not self.search.candidates
+        self.batches = 0  # that importance was measured on
         specs = self.search.candidates or (recipe.method,)
         pairs = [(spec, rate) for spec in specs for rate in (self.search.rates if not self.alone else (1.0,))]
         self.past = self._begun([{"method": spec, "rate": rate, "scores": []} for spec, rate in pairs])
@@ -150,8 +151,8 @@ class Contest:
                 "chosen": self.winner.recipe.method,
                 "rate": self.winner.rate,
                 "table": self.past.table,
-                "batches": self.past.batches,
-                "cost": (tried + self.past.batches / self.session.recipe.train.accumulate) / steps,
+                "batches": self.batches,
+                "cost": (tried + self.batches / self.session.recipe.train.accumulate) / steps,
             }
         }
 
@@ -178,9 +179,10 @@ class Contest:
             return {}
         if not (self.folder / probe.CHOICE).exists():
             wanted = {str(i): recipes[i] for i, needed in enumerate(deciding) if needed}
-            self.past.batches = probe.decide(wanted, self._undecided, self.data, self.seed, self.folder)
-        stored = probe.by_method(read_tensors(self.folder / probe.CHOICE)[0])
-        return {candidate: probe.by_method(tensors) for candidate, tensors in stored.items()}
+            probe.decide(wanted, self._undecided, self.data, self.seed, self.folder)
+        tensors, about = read_tensors(self.folder / probe.CHOICE)
+        self.batches = int(str(about["batches"]))
+        return {candidate: probe.by_method(stored) for candidate, stored in probe.by_method(tensors).items()}
 
     def _undecided(self, recipe: Recipe) -> Tuned:
         session = self.session

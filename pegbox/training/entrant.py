@@ -55,7 +55,6 @@ class Past:
     table: list[dict[str, Any]]
     live: list[int]
     rung: int = 0
-    batches: int = 0  # that importance was measured on
     layout: list[Any] = field(default_factory=list)  # what is cached: the same for all, and after a rung
 
     def save(self, folder: Path) -> None:

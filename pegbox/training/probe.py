@@ -83,11 +83,11 @@ class Probe:
 
 def decide(
     recipes: Mapping[str, Recipe], model_of: Callable[[Recipe], Tuned], data: Data, seed: int, folder: Path
-) -> int:
-    """Lets the deciding methods of some recipes choose, each by a model without them; returns how many batches it took.
+) -> None:
+    """Lets the deciding methods of some recipes choose, each by a model without them.
 
-    Recipes that differ in those methods only share the measurement. Choices, named `recipe:method:…`, and a report
-    are written into the run's folder.
+    Recipes that differ in those methods only share the measurement. Choices, named `recipe:method:…`, with the number
+    of batches that they took, and a report are written into the run's folder.
     """
     tensors: dict[str, Tensor] = {}
     reports: dict[str, object] = {}
@@ -106,8 +106,8 @@ def decide(
         batches += probe.batches
     if reports:
         put(folder / REPORT, json.dumps(reports, indent=1))
-    save_tensors(folder / CHOICE, tensors, {"methods": [each.method for each in recipes.values()]})
-    return batches
+    about = {"methods": [each.method for each in recipes.values()], "batches": batches}
+    save_tensors(folder / CHOICE, tensors, about)
 
 
 def _alike(recipes: Mapping[str, Recipe]) -> list[list[str]]:
