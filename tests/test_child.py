@@ -318,6 +318,8 @@ def test_the_report_of_importance(hubert: Path, tones: Path, tmp_path: Path) -> 
         ("child(keep=0)", "above 0 and up to 1"),
         ("child(keep=1.5)", "above 0 and up to 1"),
         ("child(stable=2)", "from 0 to 1"),
+        ('child(choose="magnitude", batches=3)', "batches would have no effect"),
+        ('child(choose="random", scope="tensor", stable=0.9)', "scope, stable would have no effect"),
         ('child(choose="luck")', "'fisher' or 'gradient'"),
         ('child(at=["conv.9"])', "unknown site|has no site"),
         ('child(blocks="9")', "no block"),

@@ -5,7 +5,7 @@ keeps its value bit for bit; values, optimiser state and artefact hold the chose
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar, Literal
 
 import torch
@@ -50,6 +50,11 @@ class Child:
             raise RecipeError(f"child(keep={self.keep}): a share of all entries, above 0 and up to 1")
         if not 0 <= self.stable <= 1 or self.batches < 0 or self.tensor_clip < 0:
             raise RecipeError("child: stable is a share from 0 to 1; batches and tensor_clip are not negative")
+        idle: tuple[str, ...] = () if self.needs_data else ("batches", "stable", "examples", "tensor_clip")
+        idle += ("scope", "threshold") if self.choose == "random" else ()
+        given = [each.name for each in fields(self) if each.name in idle and getattr(self, each.name) != each.default]
+        if given:
+            raise RecipeError(f'child(choose="{self.choose}"): {", ".join(given)} would have no effect; leave it out')
 
     @property
     def needs_data(self) -> bool:
