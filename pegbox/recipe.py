@@ -29,6 +29,7 @@ class Train:
     head_lr: float = 1e-3
     layers_lr: float = 1e-2
     delta_lr: float = 0.0
+    rate: float = 1.0  # multiple of the methods' rates, or of all where no method trains anything
     optimizer: Literal["adamw", "childnet_adamw"] = "adamw"
     weight_decay: float = 0.01
     warmup: float = 0.1  # share of all steps
@@ -139,7 +140,7 @@ def override(settings: Mapping[str, Any], changes: Iterable[str]) -> dict[str, A
 
 def dumps(recipe: Recipe) -> str:
     """Returns the fully resolved recipe as TOML."""
-    return tomlkit.dumps(_plain(asdict(recipe)))
+    return tomlkit.dumps(plain(asdict(recipe)))
 
 
 def _toml_value(text: str) -> Any:
@@ -175,10 +176,11 @@ def _value(annotation: Any, value: Any, where: str) -> Any:
         raise RecipeError(f"recipe: '{where}': {problem}") from None
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Returns settings as TOML knows them: lists instead of tuples."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _check_specs(recipe: Recipe) -> None:
@@ -206,6 +208,7 @@ def _check_numbers(recipe: Recipe) -> None:
         "head_lr",
         "layers_lr",
         "clip",
+        "rate",
         "validate_epochs",
     )
     wrong = [f"train.{name}={getattr(train, name)}" for name in positive if not getattr(train, name) > 0]

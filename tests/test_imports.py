@@ -37,8 +37,10 @@ ALLOWED = {
     "progress": {"training", "recipe", "errors"},
     "cli": {
         *{"run", "training", "curves", "progress", "recipe", "registry", "demo", "cli_exchange", "cli_corpus"},
-        "errors",
+        *{"cli_bench", "errors"},
     },
+    "bench": {"run", "training", "surgery", "recipe", "registry", "errors"},
+    "cli_bench": {"bench", "recipe", "errors"},
     "cli_exchange": {"exchange"},
     "cli_corpus": {"census", "errors"},
     "census": {"corpora", "rows", "audio", "registry", "errors"},

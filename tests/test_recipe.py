@@ -34,6 +34,7 @@ OTHER: dict[str, Any] = {
     "train.head_lr": 2e-3,
     "train.layers_lr": 0.5,
     "train.delta_lr": 1e-4,
+    "train.rate": 3.0,
     "train.optimizer": "childnet_adamw",
     "train.weight_decay": 0.0,
     "train.warmup": 0.25,

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -49,16 +50,19 @@ class ChildNetAdamW(torch.optim.Optimizer):
 def make_optimizer(model: Tuned, methods: tuple[Chosen, ...], train: Train, rate: float = 1.0) -> torch.optim.Optimizer:
     """Returns the optimiser over exactly the trained tensors; weight decay acts on matrices of head and delta.
 
-    `rate` multiplies the rates of the methods, not those of head and layer weights.
+    `rate` and `train.rate` multiply the rates of the methods; those of head and layer weights where no method trains.
     """
-    rates = {each.name: rate * (train.delta_lr or each.learning_rate) for each in methods}
+    multiple = rate * train.rate
+    rates = {each.name: multiple * (train.delta_lr or each.learning_rate) for each in methods}
+    if not any(True for _ in model.delta.parameters()):
+        train = replace(train, head_lr=multiple * train.head_lr, layers_lr=multiple * train.layers_lr)
     freeing = next((term.name for term in model.delta.terms if any(edit.verb == "free" for edit in term.edits)), "")
     matrices = {id(each.values) for each in model.delta.entries() if each.matrix}
     groups = [_group(name, tensor, rates, freeing, train, matrices) for name, tensor in model.trained().items()]
     named = {group["name"]: group for group in groups}
-    for name, multiple in multiples(model.delta).items():
+    for name, own in multiples(model.delta).items():
         group = named[f"delta.{name}"]
-        group["lr"] = group["peak"] = multiple * group["peak"]
+        group["lr"] = group["peak"] = own * group["peak"]
     if train.optimizer == "childnet_adamw":
         return ChildNetAdamW(groups, train.head_lr)
     return torch.optim.AdamW(groups, lr=train.head_lr, fused=True)

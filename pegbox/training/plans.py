@@ -13,6 +13,7 @@ from pegbox.rows import Row, seconds
 from pegbox.training.feed import shuffled
 from pegbox.training.model import Tuned
 from pegbox.training.prepare import (
+    Data,
     assemble,
     corpus_rows,
     count,
@@ -42,6 +43,7 @@ class Plan:
     cache_bytes: int
     steps: int
     memory_bytes: int  # an estimate
+    work: float  # floating point operations of the blocks in all steps: an estimate to compare recipes by
     notes: tuple[str, ...] = ()  # what a person should know
 
     @property
@@ -110,6 +112,7 @@ def plan(recipe: Recipe) -> Plan:
         cache_bytes=size,
         steps=_steps(recipe, data.rows["train"]),
         memory_bytes=_memory(recipe, largest),
+        work=_work(recipe, largest, data, bool(size)),
         notes=notes_on(recipe),
     )
 
@@ -149,3 +152,17 @@ def _memory(recipe: Recipe, model: Tuned) -> int:
     frames = recipe.train.batch_seconds * backbone.rate / (backbone.hop or 160)
     kept = frames * backbone.width * 24 * item * (backbone.depth - lowest)
     return int(sizes["backbone"] * item + trained * 16 + kept)
+
+
+def _work(recipe: Recipe, model: Tuned, data: Data, cached: bool) -> float:
+    """Two operations a weight and frame forward, four backward; below the lowest edit once if that is cached."""
+    backbone, train, steps = model.backbone, recipe.train, _steps(recipe, data.rows["train"])
+    lowest = backbone.depth if model.delta.lowest is None else max(model.delta.lowest, 0)
+    below = lowest / max(backbone.depth, 1)
+    clips = {split: sum(map(seconds, rows)) for split, rows in data.rows.items()}
+    heard = train.steps * train.batch_seconds * train.accumulate or train.epochs * clips["train"]
+    looks = -(-steps // train.validate_steps) if train.validate_steps else train.epochs / train.validate_epochs
+    seen = looks * clips["valid"] + clips["test"]
+    once = sum(clips.values()) if cached else heard + seen
+    passes = below * 2 * once + (1 - below) * (6 * heard + 2 * seen)
+    return passes * backbone.rate / (backbone.hop or 160) * count(model)["backbone"]

@@ -1,0 +1,197 @@
+"""The commands `pegbox bench` and `pegbox watch`. Heavy imports stay inside."""
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pegbox.errors import RecipeError
+from pegbox.recipe import override
+
+if TYPE_CHECKING:
+    from pegbox.bench.board import Board
+    from pegbox.bench.matrix import Cell, Group, Matrix
+    from pegbox.bench.outlook import Outlook, Total
+    from pegbox.bench.store import Store
+    from pegbox.bench.work import Outcome
+
+FAILED: Final = 7  # exit code: some runs failed
+
+benching = typer.Typer()
+
+File = Annotated[str, typer.Argument(help="A matrix or suite in TOML, or the name of a suite that comes with Pegbox.")]
+Many = list[str] | None
+
+
+@benching.command()
+def bench(
+    matrix: File,
+    out: Annotated[Path, typer.Option(help="Where the runs go; what is finished there is kept.")] = Path("runs/bench"),
+    backbone: Annotated[Many, typer.Option(help="Instead of the file's backbones; may be given several times.")] = None,
+    method: Annotated[Many, typer.Option(help="Instead of the file's methods; may be given several times.")] = None,
+    task: Annotated[Many, typer.Option(help="Only these tasks of the file, by their short names.")] = None,
+    data: Annotated[str, typer.Option(help="The folder that {data} in the file stands for.")] = "",
+    changes: Annotated[Many, typer.Option("--set", help="Any key: --set seeds=[0,1,2] --set train.epochs=5.")] = None,
+    existing: Annotated[
+        Literal["only-missing", "always", "never", "only-cache"],
+        typer.Option(help="Run what is missing; all anew; refuse a folder with runs; or only show what is there."),
+    ] = "only-missing",
+    workers: Annotated[int, typer.Option(help="Processes that share the cores; 0: one a core.")] = 0,
+    part: Annotated[str, typer.Option(help="Only the i-th of n shares of the methods and tasks, as 3/8.")] = "",
+    plan: Annotated[bool, typer.Option("--plan", help="Only say what would be run, and what it would cost.")] = False,
+) -> None:
+    """Run every backbone × method × task × seed of a matrix; started again, it goes on where it was."""
+    from pegbox.bench import matrix as matrix_
+    from pegbox.bench.board import Board
+    from pegbox.bench.outlook import look, total
+    from pegbox.bench.store import Store
+
+    store, console = Store(out), Console(stderr=True)
+    made = _matrix(matrix, backbone, method, task, changes)
+    groups = _share(matrix_.groups(made, data), part)
+    outlooks = list(look(groups, store))
+    count = workers or os.cpu_count() or 1
+    _print_plan(outlooks, total(outlooks, store, count), count)
+    if plan:
+        return
+    possible = [each.group for each in outlooks if each.plan]
+    if not possible:
+        raise RecipeError(f"matrix '{made.name}': none of its runs can be; the reasons are above")
+    board = Board(possible, store, existing)
+    store.keep(made, board.total(), count)
+    try:
+        _work(board, count, console)
+    except KeyboardInterrupt:
+        console.print(f"pegbox: interrupted; the same command goes on, {len(board.done)} runs are finished")
+        raise typer.Exit(130) from None
+    _print_scores(board, store)
+    for name, problem in board.failed.items():
+        console.print(f"failed: {escape(name)}: {escape(problem)}", soft_wrap=True)
+    if board.failed:
+        raise typer.Exit(FAILED)
+
+
+@benching.command()
+def watch(
+    runs: Annotated[Path, typer.Argument(help="The folder that `pegbox bench` writes to.")],
+    every: Annotated[float, typer.Option(help="Seconds between two looks.")] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="Look once and end.")] = False,
+) -> None:
+    """Follow a matrix that is running: what is done, runs, waits and failed, the best so far, and the time left."""
+    from rich.live import Live
+
+    from pegbox.bench.progress import Sight, see
+
+    first = see(runs)
+    if once:
+        Console().print(_picture(first))
+        return
+
+    def picture(sight: "Sight") -> Table:
+        return _picture(sight)
+
+    with Live(picture(first), console=Console(), refresh_per_second=4) as live:
+        sight = first
+        while sight.left:
+            time.sleep(every)
+            sight = see(runs)
+            live.update(picture(sight))
+
+
+def _matrix(file: str, backbone: Many, method: Many, task: Many, changes: Many) -> "Matrix":
+    from pegbox.bench import matrix as matrix_
+
+    settings = override(matrix_.settings(file), changes or [])
+    given = {"backbones": backbone, "methods": method}
+    made = matrix_.make(settings | {key: value for key, value in given.items() if value})
+    return matrix_.only(made, task) if task else made
+
+
+def _share(groups: "list[Group]", part: str) -> "list[Group]":
+    if not part:
+        return groups
+    try:
+        number, of = (int(word) for word in part.split("/"))
+    except ValueError:
+        number, of = 0, 0
+    if not 1 <= number <= of:
+        raise RecipeError(f"--part {part}: write it as i/n with i from 1 to n, such as 3/8")
+    return groups[number - 1 :: of]
+
+
+def _work(board: "Board", workers: int, console: Console) -> None:
+    from pegbox.bench.local import work
+
+    started, total = time.perf_counter(), board.total()
+
+    def told(cell: "Cell", outcome: "Outcome") -> None:
+        ended = len(board.done) + len(board.failed)
+        place = f"{cell.task} · {cell.backbone} · {cell.method} · seed {cell.seed}"
+        place += ("" if cell.fold is None else f" · fold {cell.fold}") + (
+            "" if cell.rate == 1 else f" · {cell.rate:g}×"
+        )
+        said = _said(board.store, cell) if outcome.state == "done" else f"failed: {outcome.problem}"
+        console.print(f"{ended:>4}/{total}  {escape(place)}  {escape(said)}  {outcome.seconds:.0f} s", soft_wrap=True)
+
+    if board.done:
+        console.print(f"{len(board.done)} of {total} runs are finished already")
+    work(board, workers, told)
+    console.print(f"{len(board.done)} of {total} runs finished, {time.perf_counter() - started:.0f} s")
+
+
+def _said(store: "Store", cell: "Cell") -> str:
+    result = store.result(cell)
+    split = "test" if "test" in result["scores"] else "valid"
+    return f"{result['metric']} {result['scores'][split][result['metric']]:.4f}"
+
+
+def _print_plan(outlooks: "Sequence[Outlook]", sums: "Total", workers: int) -> None:
+    console = Console()
+    for each in outlooks:
+        if not each.plan:
+            task, backbone, method = each.group.key
+            console.print(f"skipped: {escape(f'{method} on {task} with {backbone}: {each.refused}')}", soft_wrap=True)
+    table = Table(show_header=False)
+    source = "from the runs that are finished" if sums.measured else "a guess from this machine's speed"
+    for name, value in (
+        ("runs", f"{sums.runs:,}, of which {sums.left:,} are to be done"),
+        ("skipped", f"{sums.refused:,} combinations"),
+        ("time", f"about {sums.minutes:,.0f} minutes with {workers} processes ({source})"),
+        ("memory", f"about {sums.memory_bytes / 1e6:,.0f} MB a process"),
+        ("cache", f"at most {sums.cache_bytes / 1e6:,.1f} MB"),
+        ("artefacts", f"about {sums.artefact_bytes / 1e6:,.1f} MB"),
+    ):
+        table.add_row(name, value)
+    console.print(table)
+
+
+def _print_scores(board: "Board", store: "Store") -> None:
+    from pegbox.bench.tables import lines, written
+
+    found = lines(board.finals(), store)
+    tasks = list(dict.fromkeys(task for line in found for task in line.scores))
+    metrics = {task: score.metric for line in found for task, score in line.scores.items()}
+    several = len({line.backbone for line in found}) > 1
+    table = Table(
+        *(["backbone"] if several else []), "method", *(f"{t}\n{metrics[t]}" for t in tasks), "rank", "trained"
+    )
+    for line in sorted(found, key=lambda line: line.rank):
+        name = [line.backbone] if several else []
+        fields = [written(line.scores.get(task)) for task in tasks]
+        table.add_row(*map(escape, (*name, line.method)), *fields, f"{line.rank:.2f}", f"{line.parameters:,}")
+    width = None if sys.stdout.isatty() else 60 + 18 * len(tasks)
+    Console(width=width).print(table)
+
+
+def _picture(sight: Any) -> Table:
+    table = Table("", "", title=f"{sight.done} of {sight.total} done", show_header=False)
+    for name, value in sight.told():
+        table.add_row(name, escape(value))
+    return table
