@@ -6,12 +6,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from pegbox import backbones, tasks
 from pegbox import recipe as recipe_
+from pegbox.backbones import Precision
 from pegbox.errors import PegboxError, RecipeError, WeightsError
 from pegbox.recipe import Recipe, Search, dumps
 from pegbox.rows import Row
@@ -25,12 +26,11 @@ from pegbox.training.plans import plan
 from pegbox.training.prepare import assemble, corpus_rows
 from pegbox.training.probe import by_method
 from pegbox.training.segments import cut, joined
-from pegbox.training.session import Session
+from pegbox.training.session import Session, Shelf
 from pegbox.training.trial import ARTEFACT, AnyEvent, Finished, Started, run_trial
 from pegbox.training.trials import paired, trials_of
 
 Listener = Callable[[AnyEvent, Path], None]
-Precision = Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,16 @@ class Run:
 
 
 def train(
-    recipe: Recipe | str | Path | dict[str, Any], out: str | Path, listener: Listener | None = None
+    recipe: Recipe | str | Path | dict[str, Any],
+    out: str | Path,
+    listener: Listener | None = None,
+    shelf: Shelf | None = None,
 ) -> dict[str, Any]:
     """Trains every seed and fold of a recipe into a folder and returns the summary that its `result.json` holds.
 
     An interrupted run goes on where it was when called again with the same recipe and folder, and ends with the
-    same numbers. `listener(event, folder)` is told everything that happens.
+    same numbers. `listener(event, folder)` is told everything that happens. With a `shelf` the loaded backbone is kept
+    for the next recipe that wants the same one.
 
     Raises:
         RecipeError: when the folder holds something else, or this run already finished.
@@ -75,12 +79,13 @@ def train(
     folder = Path(out)
     plan(recipe)  # whatever can be known to be wrong is said before anything is written
     claim(folder, recipe)
-    session = Session(recipe)
+    session = Session(recipe, shelf)
     pairs = [(seed, fold) for fold in (recipe.folds or (None,)) for seed in recipe.seeds]
     results = []
     for seed, fold in pairs:
         place = folder if len(pairs) == 1 else folder / _trial_name(recipe, seed, fold)
         results.append(_trial(session, seed, fold, place, listener))
+    session.leave()
     if len(pairs) == 1:
         return results[0]
     summary = summarise(results)

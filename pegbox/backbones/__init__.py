@@ -4,7 +4,7 @@ from functools import cache
 from importlib import import_module
 
 from pegbox import registry
-from pegbox.backbones._family import Entry, Family, Front, Memory, Part, Span, State
+from pegbox.backbones._family import Entry, Family, Front, Memory, Part, Precision, Span, State
 from pegbox.backbones._fold import Backbone, find_sites, locate
 from pegbox.backbones._load import from_config, load, outline, shipped
 from pegbox.backbones._speech import padding_mask
@@ -16,6 +16,7 @@ __all__ = [
     "Front",
     "Memory",
     "Part",
+    "Precision",
     "Span",
     "State",
     "families",

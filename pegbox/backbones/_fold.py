@@ -72,6 +72,10 @@ class Backbone(nn.Module):
                 "(its positional table); cut the clip by start and end"
             )
 
+    def fingerprint(self) -> str:
+        """Returns the identity of the weights as they are now, in the precision in which they are held."""
+        return digest(self.core, self.front_settings)
+
     def sites(self) -> Sites:
         """Returns every site of this network."""
         return find_sites(self.family, self.core, self.front)

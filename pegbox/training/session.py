@@ -3,29 +3,60 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 
 from pegbox import backbones, tasks
-from pegbox.backbones import Backbone
+from pegbox.backbones import Backbone, Precision
 from pegbox.errors import RecipeError
 from pegbox.recipe import Recipe
 from pegbox.training.model import Tuned
 from pegbox.training.prepare import Choices, Data, assemble, corpus_rows, data_of, frozen_precision, resolve
 
 
-class Session:
-    """One recipe's rows, task and loaded backbone."""
+class Shelf:
+    """Keeps the backbone that was loaded last, for consecutive recipes in one process.
 
-    def __init__(self, recipe: Recipe) -> None:
+    `take` hands it out and `put` takes it back; one that nobody puts back, since a run failed, is loaded anew.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[object, ...], tuple[Backbone, str]] = {}  # with what its weights were when loaded
+        self._out: dict[int, tuple[tuple[object, ...], str]] = {}
+
+    def take(self, source: str, precision: Precision) -> Backbone:
+        """Returns the backbone of this source and precision, loading it where another one or none was kept."""
+        key = (source, precision, *_files(source))
+        found = self._kept.pop(key, None)
+        self._kept.clear()  # before the next one is loaded: two may not fit into memory
+        self._out.clear()
+        if found is None:
+            backbone = backbones.load(source, precision)
+            found = backbone, backbone.fingerprint()
+        self._out[id(found[0])] = key, found[1]
+        return found[0]
+
+    def put(self, backbone: Backbone) -> None:
+        """Takes back what `take` gave; one of which any weight has changed is dropped, and loaded anew next time."""
+        key, fingerprint = self._out.pop(id(backbone), ((), ""))
+        if key and backbone.fingerprint() == fingerprint:
+            self._kept[key] = backbone, fingerprint
+
+
+class Session:
+    """One recipe's rows, task and loaded backbone, which is the shelf's where there is one until `leave`."""
+
+    def __init__(self, recipe: Recipe, shelf: Shelf | None = None) -> None:
         started = time.perf_counter()
         self.asked, self.recipe = recipe, resolve(recipe)
         self.task = tasks.build(recipe.task)
         self.accelerator = Accelerator()
         if self.accelerator.num_processes > 1:  # each would train a model of its own, silently
             raise RecipeError("one run over several processes is not supported yet; start it without a launcher")
-        self.backbone: Backbone = backbones.load(recipe.backbone, frozen_precision(self.recipe))
+        self._shelf, take = shelf, shelf.take if shelf else backbones.load
+        self.backbone: Backbone = take(recipe.backbone, frozen_precision(self.recipe))
         self.backbone.to(self.accelerator.device)
         self._seconds = time.perf_counter() - started
 
@@ -33,6 +64,11 @@ class Session:
         """Returns what loading took, counted with the first trial that asks."""
         seconds, self._seconds = self._seconds, 0.0
         return seconds
+
+    def leave(self) -> None:
+        """Puts the backbone back, once nothing is attached to it any more."""
+        if self._shelf:
+            self._shelf.put(self.backbone)
 
     def data(self, fold: int | None) -> Data:
         """Returns the rows of one trial."""
@@ -63,3 +99,11 @@ class Clock:
     def add(self, name: str, seconds: float) -> None:
         """Adds seconds to a phase."""
         self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+
+
+def _files(source: str) -> list[tuple[str, int, int]]:
+    """Returns name, size and time of a local checkpoint's files: other weights at the same place are others."""
+    place = Path(source)
+    files = sorted(each for each in place.iterdir() if each.is_file()) if place.is_dir() else [place]
+    known = [(each.name, each.stat()) for each in files if each.exists()]
+    return [(name, found.st_size, found.st_mtime_ns) for name, found in known]
