@@ -25,15 +25,21 @@ class Train:
     steps: int = 0  # 0: as many as the epochs have
     batch_seconds: float = 32.0  # of padded audio a batch
     batch_clips: int = 32
+    crop: float = 0.0  # seconds of a longer training clip that are heard, another part each epoch; 0: all
     accumulate: int = 1
     head_lr: float = 1e-3
     layers_lr: float = 1e-2
     delta_lr: float = 0.0
     rate: float = 1.0  # multiple of the methods' rates, or of all where no method trains anything
-    optimizer: Literal["adamw", "childnet_adamw"] = "adamw"
+    optimizer: Literal["adamw", "adam", "childnet_adamw"] = "adamw"
+    betas: tuple[float, ...] = (0.9, 0.999)
+    eps: float = 0.0  # 0: the optimizer's own
     weight_decay: float = 0.01
     warmup: float = 0.1  # share of all steps
+    hold: float = 0.0  # share of all steps at the peak, before the decline
     schedule: Literal["constant", "linear", "cosine"] = "linear"
+    milestones: tuple[int, ...] = ()  # after so many epochs the rate is multiplied by `decay` once more
+    decay: float = 0.1
     clip: float = 1.0
     precision: Literal["fp32", "bf16"] = "fp32"
     validate_epochs: int = 1
@@ -212,15 +218,14 @@ def _check_numbers(recipe: Recipe) -> None:
         "validate_epochs",
     )
     wrong = [f"train.{name}={getattr(train, name)}" for name in positive if not getattr(train, name) > 0]
-    rest = ("steps", "delta_lr", "weight_decay", "validate_steps", "patience")
+    rest = ("steps", "crop", "delta_lr", "eps", "weight_decay", "hold", "validate_steps", "patience")
     wrong += [f"train.{name}={getattr(train, name)}" for name in rest if not getattr(train, name) >= 0]
     if wrong:
         raise RecipeError(f"recipe: {', '.join(wrong)}: must be positive (or zero where that has a meaning)")
     endless = [each.name for each in fields(train) if each.type == "int" and getattr(train, each.name) > _MOST]
     if endless:
         raise RecipeError(f"recipe: train.{endless[0]}: at most {_MOST}")
-    if not 0 <= train.warmup <= 1:
-        raise RecipeError(f"recipe: train.warmup={train.warmup}: a share of all steps, from 0 to 1")
+    _check_course(train)
     _check_search(recipe.search)
     if cache.limit_gb < 0:
         raise RecipeError(f"recipe: cache.limit_gb={cache.limit_gb}: must not be negative")
@@ -230,6 +235,18 @@ def _check_numbers(recipe: Recipe) -> None:
             raise RecipeError(f"recipe: {name}={list(values)}: distinct numbers, and at least one seed")
         if any(abs(value) > _MOST for value in values):
             raise RecipeError(f"recipe: {name}={list(values)}: numbers up to {_MOST}")
+
+
+def _check_course(train: Train) -> None:
+    if not 0 <= train.warmup <= 1:
+        raise RecipeError(f"recipe: train.warmup={train.warmup}: a share of all steps, from 0 to 1")
+    if train.warmup + train.hold > 1 or (train.hold and train.schedule == "constant"):
+        raise RecipeError(f"recipe: train.hold={train.hold}: a share of all steps between warmup and a decline")
+    epochs = list(train.milestones)
+    if epochs != sorted({*epochs}) or min([1, *epochs]) < 1 or not 0 < train.decay <= 1:
+        raise RecipeError(f"recipe: train.milestones={epochs}: growing epochs from 1 on, and a train.decay up to 1")
+    if len(train.betas) != 2 or not all(0 <= beta < 1 for beta in train.betas):
+        raise RecipeError(f"recipe: train.betas={list(train.betas)}: two numbers from 0 up to, not including, 1")
 
 
 def _check_search(search: Search) -> None:

@@ -30,15 +30,21 @@ OTHER: dict[str, Any] = {
     "train.steps": 100,
     "train.batch_seconds": 4.5,
     "train.batch_clips": 7,
+    "train.crop": 2.5,
     "train.accumulate": 2,
     "train.head_lr": 2e-3,
     "train.layers_lr": 0.5,
     "train.delta_lr": 1e-4,
     "train.rate": 3.0,
     "train.optimizer": "childnet_adamw",
+    "train.betas": (0.95, 0.999),
+    "train.eps": 1e-6,
     "train.weight_decay": 0.0,
     "train.warmup": 0.25,
+    "train.hold": 0.5,
     "train.schedule": "cosine",
+    "train.milestones": (2, 5),
+    "train.decay": 0.85,
     "train.clip": 5.0,
     "train.precision": "bf16",
     "train.validate_epochs": 2,
@@ -201,6 +207,16 @@ def test_a_wrong_type_is_refused_by_name(key, value, message):
         ("train.validate_epochs", 0),
         ("train.warmup", -0.1),
         ("train.warmup", 1.5),
+        ("train.crop", -1.0),
+        ("train.eps", -1e-8),
+        ("train.hold", -0.1),
+        ("train.hold", 0.95),
+        ("train.milestones", [0]),
+        ("train.milestones", [3, 2]),
+        ("train.decay", 0.0),
+        ("train.decay", 1.5),
+        ("train.betas", [0.9]),
+        ("train.betas", [0.9, 1.0]),
         ("cache.limit_gb", -1),
         ("cache.limit_gb", nan),
         ("cache.limit_gb", inf),
@@ -229,6 +245,11 @@ def test_zero_where_zero_has_a_meaning(key):
     zeros = {f"train.{name}": 0 for name in ("steps", "delta_lr", "weight_decay", "warmup", "patience")}
     made = make(nested(**zeros, **{key: [0], "cache.limit_gb": 0}))
     assert (made.train.steps, made.train.delta_lr, getattr(made, key)) == (0, 0.0, (0,))
+
+
+def test_a_constant_rate_cannot_be_held_before_a_decline():
+    with pytest.raises(RecipeError, match=r"train\.hold=0\.4: a share of all steps between warmup and a decline"):
+        make(nested(**{"train.hold": 0.4, "train.schedule": "constant"}))
 
 
 def test_missing_nouns_are_all_named():

@@ -1,6 +1,7 @@
 """Long clips in parts: where the parts lie, whose outputs are averaged, and one row a clip in what a run leaves."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pegbox
 from pegbox import tasks
 from pegbox.errors import RecipeError
 from pegbox.rows import Row
-from pegbox.training.segments import cut, joined
+from pegbox.training.segments import cropped, cut, joined
 
 WHOLE = Row("a", "a.wav", {"x": "1"}, "train", start=2.0, end=12.0)
 
@@ -31,6 +32,17 @@ def test_parts_cover_a_clip_evenly(segment: float, starts: list[float]) -> None:
     else:
         assert {round(part.end - part.start, 6) for part in parts} == {segment}
         assert [part.id for part in parts] == [f"a#{number}" for number in range(len(starts))]
+
+
+def test_crops_lie_anywhere_in_a_clip_and_are_drawn_by_seed_and_epoch() -> None:
+    rows = [replace(WHOLE, id=str(number)) for number in range(200)]
+    found = cropped(rows, 4.0, seed=3, epoch=1)
+    starts = [row.start for row in found]
+    assert all(2.0 <= start <= 8.0 for start in starts) and min(starts) < 2.5 and max(starts) > 7.5
+    assert [row.end for row in found] == pytest.approx([start + 4.0 for start in starts])
+    assert [row.id for row in found] == [row.id for row in rows]
+    assert cropped(rows, 4.0, 3, 1) == found != cropped(rows, 4.0, 3, 2) != cropped(rows, 4.0, 4, 2)
+    assert cropped(rows, 10.0, 3, 1) == rows == cropped(rows, 0.0, 3, 1)
 
 
 def test_a_task_without_parts_hears_clips_whole() -> None:

@@ -186,7 +186,7 @@ def test_sounds_have_the_spectra_of_their_kind(home: Path) -> None:
 def test_music_is_in_its_key_and_ambient_has_no_drums(home: Path) -> None:
     draw, ranks = np.random.default_rng(1), []
     for number in range(24):
-        sound = _band.play(_band.GENRES["ambient"], number % 12, 12.0, draw)
+        sound = _band.play(_band.GENRES["ambient"], number % 12, 60.0, 12.0, draw)
         power = np.abs(np.fft.rfft(sound)) ** 2
         pitch = 12 * np.log2(np.maximum(np.fft.rfftfreq(len(sound), 1 / RATE), 1) / 440) + 69
         heard = (pitch > 40) & (pitch < 90)
@@ -201,6 +201,12 @@ def test_music_is_in_its_key_and_ambient_has_no_drums(home: Path) -> None:
         beats.setdefault(row.labels["genre"], []).append(float(np.std(np.log(frames.sum(1) + 1e-6))))
     drummed = [np.median(values) for genre, values in beats.items() if genre not in ("ambient", "waltz")]
     assert np.median(beats["ambient"]) < min(drummed)
+
+
+def test_the_tempo_of_music_is_that_of_its_genre_as_the_room_plays_it(home: Path) -> None:
+    for row in made("synthetic_music", home):
+        slowest, fastest = _band.GENRES[row.labels["genre"]].tempo
+        assert slowest * 0.9 - 0.01 <= float(row.labels["tempo"]) <= fastest * 1.1 + 0.01
 
 
 def test_recorded_moments_are_where_they_went() -> None:

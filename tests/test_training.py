@@ -19,7 +19,7 @@ from torch import nn
 import pegbox
 from pegbox import backbones, methods
 from pegbox.errors import CorpusError, DeadParameterError, NonFiniteError, RecipeError, WeightsError
-from pegbox.recipe import Recipe, make
+from pegbox.recipe import Recipe, Train, make
 from pegbox.rows import seconds
 from pegbox.run import load_trials
 from pegbox.surgery import read_tensors, save_tensors
@@ -271,6 +271,52 @@ def test_the_course_of_the_rates() -> None:
     assert optim.factor(1.0, constant) == 1.0
 
 
+def test_the_rate_is_held_as_in_sure_and_drops_at_epochs_as_in_ipet() -> None:
+    # SURE's slot filling: peak 2e-4, 50,000 steps, 5,000 of warm-up; the rates of the authors' own log
+    held = Train(warmup=0.1, hold=0.4)
+    known = {100: 4e-6, 5_000: 2e-4, 25_000: 2e-4, 31_200: 1.504e-4, 50_000: 0.0}
+    assert {step: 2e-4 * optim.factor(step / 50_000, held) for step in known} == pytest.approx(known)
+    stepped = Train(schedule="constant", warmup=0.0, milestones=tuple(range(5, 26)), decay=0.85)
+    found = [optim.factor(0.5, stepped, epoch) for epoch in (0, 4, 5, 24, 25, 39)]
+    assert found == pytest.approx([1.0, 1.0, 0.85, 0.85**20, 0.85**21, 0.85**21])
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "childnet_adamw"])
+def test_betas_and_eps_reach_every_optimiser(optimizer: str, hubert: Path, tones: Path) -> None:
+    settings = {"optimizer": optimizer, "betas": [0.95, 0.99], "eps": 1e-6, "weight_decay": 0.5}
+    trainer, _ = trainer_of(recipe_of(hubert, tones, train=settings))
+    assert {(*group["betas"], group["eps"]) for group in trainer.optimizer.param_groups} == {(0.95, 0.99, 1e-6)}
+    own, _ = trainer_of(recipe_of(hubert, tones, train={"optimizer": optimizer}))
+    wanted = 1e-7 if optimizer == "childnet_adamw" else 1e-8
+    assert {group["eps"] for group in own.optimizer.param_groups} == {wanted}
+
+
+def test_adams_decay_is_part_of_the_gradient(hubert: Path, tones: Path) -> None:
+    settings = {"optimizer": "adam", "weight_decay": 1e6, "warmup": 0.0, "head_lr": 0.25}
+    trainer, data = trainer_of(recipe_of(hubert, tones, train=settings))
+    weight = trainer.model.head[0].weight
+    before = weight.detach().clone()
+    trainer._update([data.rows["train"][:2]], 0.0)
+    torch.testing.assert_close(weight.detach(), before - 0.25 * before.sign(), atol=1e-3, rtol=1e-3)
+
+
+def test_crops_are_what_an_epoch_hears_and_a_second_run_hears_the_same(hubert: Path, tones: Path) -> None:
+    recipe = recipe_of(hubert, tones, train={"epochs": 2, "crop": 0.2})
+    assert plan(recipe).cache.startswith("none: train.crop")
+    heard = []
+    for _ in range(2):
+        trainer, data = trainer_of(recipe)
+        events = list(trainer.events(data.rows["train"], data.rows["valid"]))
+        heard.append([(each.audio_seconds, each.loss) for each in events if isinstance(each, Step)])
+    longest = 0.2 * 8 + 1e-6  # clips a batch
+    assert heard[0] == heard[1] and max(length for length, _ in heard[0]) <= longest
+
+
+def test_labels_of_whole_clips_are_not_cropped(hubert: Path, tones: Path) -> None:
+    with pytest.raises(RecipeError, match=r"train\.crop=0\.2: the labels of ctc.* belong to whole clips"):
+        plan(recipe_of(hubert, tones, task='ctc(label="class")', train={"crop": 0.2}))
+
+
 def test_an_epoch_has_every_clip_once_within_the_limits(hubert: Path, tones: Path) -> None:
     rows = corpus_rows(recipe_of(hubert, tones), None)
     for epoch in range(3):
@@ -322,7 +368,7 @@ FULL_DISK = """
 import json, resource, sys
 import pegbox
 import pegbox.errors
-from pegbox.recipe import make
+from pegbox.recipe import Train, make
 recipe = make(json.loads(sys.argv[1]))
 backbone_first = pegbox.load_backbone(recipe.backbone)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), -1))  # every file ends there, as on a full disk

@@ -15,6 +15,7 @@ from pegbox.bench.board import Board
 from pegbox.bench.matrix import Cell
 from pegbox.bench.store import Store
 from pegbox.bench.work import Outcome, perform
+from pegbox.training.session import Shelf
 
 Told = Callable[[Cell, Outcome], None]
 _SPAWN: Final = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
@@ -102,10 +103,11 @@ def _died(worker: _Worker, store: Store, cell: Cell) -> Outcome:
 def _serve(pipe: Connection, store: Store) -> None:
     """What a process does until nobody is at the other end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one who hands out runs decides
+    shelf = Shelf()
     while True:
         try:
             cell = pipe.recv()
-            pipe.send(perform(cell, store))
+            pipe.send(perform(cell, store, shelf))
         except (EOFError, ConnectionError):
             return
 

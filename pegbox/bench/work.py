@@ -11,6 +11,7 @@ from pegbox.bench.matrix import Cell
 from pegbox.bench.store import Store
 from pegbox.errors import PegboxError
 from pegbox.run import Listener
+from pegbox.training.session import Shelf
 
 
 @dataclass(frozen=True)
@@ -22,23 +23,26 @@ class Outcome:
     problem: str = ""
 
 
-def perform(cell: Cell, store: Store, listener: Listener | None = None) -> Outcome:
-    """Trains a run that is not finished yet, and returns what became of it. What is refused is recorded, not raised."""
+def perform(cell: Cell, store: Store, shelf: Shelf, listener: Listener | None = None) -> Outcome:
+    """Trains a run that is not finished yet, and returns what became of it. What is refused is recorded, not raised.
+
+    Runs that are performed with one shelf share a loaded backbone.
+    """
     started = time.perf_counter()
     try:
         with store.lock(cell).acquire(timeout=0):
             if store.state(cell) == "done":
                 return Outcome("done", 0.0)
-            problem = _train(cell, store, listener)
+            problem = _train(cell, store, shelf, listener)
     except Timeout:
         return Outcome("elsewhere", 0.0)
     return Outcome("failed" if problem else "done", time.perf_counter() - started, problem)
 
 
-def _train(cell: Cell, store: Store, listener: Listener | None) -> str:
+def _train(cell: Cell, store: Store, shelf: Shelf, listener: Listener | None) -> str:
     place = store.open(cell)
     try:
-        run.train(cell.recipe, place, listener)
+        run.train(cell.recipe, place, listener, shelf)
     except (PegboxError, OSError, RuntimeError, MemoryError) as problem:  # a full disk, too little memory, a driver
         store.fail(cell, type(problem).__name__, str(problem))
         return str(problem) or type(problem).__name__

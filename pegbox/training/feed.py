@@ -14,14 +14,14 @@ from pegbox.training.cache import StateCache
 from pegbox.training.model import Batch
 
 _BUCKET: Final = 50  # batches that are sorted by length together
-_HELD_BYTES: Final = 2 * 2**30  # decoded audio kept in memory
+HELD_BYTES: Final = 2 * 2**30  # decoded audio kept in memory
 
 
 class Feed:
-    """Makes batches of rows; `cache` holds them filled, or None to read audio."""
+    """Makes batches of rows; `cache` holds them filled, or None to read audio, of which `most` bytes are kept."""
 
-    def __init__(self, backbone: Backbone, cache: StateCache | None) -> None:
-        self.backbone, self.cache = backbone, cache
+    def __init__(self, backbone: Backbone, cache: StateCache | None, most: int = HELD_BYTES) -> None:
+        self.backbone, self.cache, self.most = backbone, cache, most
         self._held: dict[tuple[str, float, float | None], np.ndarray] = {}
         self._held_bytes = 0
 
@@ -50,7 +50,7 @@ class Feed:
             return self._held[place]
         wave = audio.read(row.audio, self.backbone.rate, row.start, row.end)
         self.backbone.fits(len(wave), row.id)
-        if self._held_bytes + wave.nbytes <= _HELD_BYTES:
+        if self._held_bytes + wave.nbytes <= self.most:
             self._held[place] = wave
             self._held_bytes += wave.nbytes
         return wave

@@ -18,7 +18,7 @@ from pegbox.tasks import Prediction, Tunes
 from pegbox.training import optim
 from pegbox.training.feed import Feed, in_order, shuffled
 from pegbox.training.model import Batch, Tuned
-from pegbox.training.segments import joined
+from pegbox.training.segments import cropped, joined
 
 _DECAY: Final = 0.6  # of the moving average of the training loss
 
@@ -138,7 +138,8 @@ class Trainer:
 
     def _epoch(self, rows: Sequence[Row], dev: Sequence[Row]) -> Iterator[Event]:
         at, train = self.progress, self.settings
-        batches = shuffled(rows, train.batch_seconds, train.batch_clips, self.seed, at.epoch)
+        heard = cropped(rows, train.crop, self.seed, at.epoch)
+        batches = shuffled(heard, train.batch_seconds, train.batch_clips, self.seed, at.epoch)
         chunks = [batches[i : i + train.accumulate] for i in range(0, len(batches), train.accumulate)]
         while at.chunk < len(chunks) and not at.finished:
             started, chunk = time.perf_counter(), chunks[at.chunk]
@@ -148,8 +149,8 @@ class Trainer:
             at.losses.append(loss)
             at.moving = _DECAY * at.moving + (1 - _DECAY) * loss
             at.finished = bool(train.steps) and at.step >= train.steps
-            heard = sum(seconds(row) for group in chunk for row in group)
-            yield Step(at.step, at.epoch, loss, share, heard, time.perf_counter() - started)
+            length = sum(seconds(row) for group in chunk for row in group)
+            yield Step(at.step, at.epoch, loss, share, length, time.perf_counter() - started)
             if self._due(at.chunk == len(chunks)):
                 yield self._validate(dev)
         if at.chunk >= len(chunks):
@@ -181,7 +182,7 @@ class Trainer:
             total += float(loss.detach()) * weight
         self._check_alive()
         self._clip()
-        optim.set_rates(self.optimizer, optim.factor(share, self.settings))
+        optim.set_rates(self.optimizer, optim.factor(share, self.settings, self.progress.epoch))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return total

@@ -1,4 +1,4 @@
-"""AdamW with own rates for head, layer weights and each method, and the course of the rates over training."""
+"""Adam and AdamW with own rates for head, layer weights and each method, and the course of the rates over training."""
 
 import math
 from collections.abc import Mapping
@@ -63,9 +63,11 @@ def make_optimizer(model: Tuned, methods: tuple[Chosen, ...], train: Train, rate
     for name, own in multiples(model.delta).items():
         group = named[f"delta.{name}"]
         group["lr"] = group["peak"] = own * group["peak"]
+    betas = (train.betas[0], train.betas[1])
     if train.optimizer == "childnet_adamw":
-        return ChildNetAdamW(groups, train.head_lr)
-    return torch.optim.AdamW(groups, lr=train.head_lr, fused=True)
+        return ChildNetAdamW(groups, train.head_lr, betas, train.eps or 1e-7)
+    kind = torch.optim.Adam if train.optimizer == "adam" else torch.optim.AdamW
+    return kind(groups, lr=train.head_lr, betas=betas, eps=train.eps or 1e-8, fused=True)
 
 
 def multiples(delta: nn.Module) -> dict[str, float]:
@@ -81,14 +83,15 @@ def multiples(delta: nn.Module) -> dict[str, float]:
     return told
 
 
-def factor(progress: float, train: Train) -> float:
-    """Returns the share of the peak rate after a share `progress` (0 to 1) of training."""
+def factor(progress: float, train: Train, epoch: int = 0) -> float:
+    """Returns the share of the peak rate after a share `progress` (0 to 1) of training, in an epoch counted from 0."""
+    dropped = train.decay ** sum(epoch >= milestone for milestone in train.milestones)
     if progress < train.warmup:
-        return progress / train.warmup
-    if train.schedule == "constant":
-        return 1.0
-    left = (1.0 - progress) / max(1.0 - train.warmup, 1e-9)
-    return max(0.0, left if train.schedule == "linear" else 0.5 * (1.0 - math.cos(math.pi * left)))
+        return dropped * progress / train.warmup
+    if train.schedule == "constant" or progress <= train.warmup + train.hold:
+        return dropped
+    left = (1.0 - progress) / max(1.0 - train.warmup - train.hold, 1e-9)
+    return dropped * max(0.0, left if train.schedule == "linear" else 0.5 * (1.0 - math.cos(math.pi * left)))
 
 
 def set_rates(optimizer: torch.optim.Optimizer, share: float) -> None:

@@ -26,6 +26,7 @@ from pegbox.training.prepare import (
     resolve,
     single,
 )
+from pegbox.training.segments import cropped
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,8 @@ def parts(source: str, method: str) -> Parts:
 
 def _steps(recipe: Recipe, rows: Sequence[Row]) -> int:
     train = recipe.train
-    batches = len(shuffled(rows, train.batch_seconds, train.batch_clips, recipe.seeds[0], 0))
+    heard = cropped(rows, train.crop, recipe.seeds[0], 0)
+    batches = len(shuffled(heard, train.batch_seconds, train.batch_clips, recipe.seeds[0], 0))
     return train.steps or train.epochs * math.ceil(batches / train.accumulate)
 
 

@@ -87,6 +87,10 @@ def undecided(recipe: Recipe, backbone: Backbone, task: Task, vocabulary: tuple[
 def _assemble(
     recipe: Recipe, backbone: Backbone, task: Task, vocabulary: tuple[str, ...], terms: tuple[Term, ...]
 ) -> Tuned:
+    if recipe.train.crop and task.framewise:
+        raise RecipeError(
+            f"train.crop={recipe.train.crop}: the labels of {recipe.task} belong to whole clips; leave it 0"
+        )
     delta = Delta(backbone.core, terms, backbone.family.unused)
     try:
         model = Tuned(backbone, delta, task, vocabulary, features_of(recipe, methods.parse(recipe.method)))
@@ -116,6 +120,8 @@ def layout_of(recipe: Recipe, models: Sequence[Tuned], frames: Sequence[int]) ->
         return None, 0, "off by the recipe"
     if lowest == -1:
         return None, 0, "none: the stem is trained"
+    if recipe.train.crop:
+        return None, 0, "none: train.crop hears another part of a clip each epoch"
     tried = []
     for depths in _candidates(models):
         pooled = lowest is None and models[0].task.pools and all(each.delta.side is None for each in models)

@@ -19,6 +19,7 @@ from pegbox.surgery import put, save_tensors
 from pegbox.training.feed import Feed, shuffled
 from pegbox.training.model import Tuned
 from pegbox.training.prepare import Data
+from pegbox.training.segments import cropped
 
 CHOICE: Final = "choice.safetensors"
 REPORT: Final = "importance.json"
@@ -68,7 +69,8 @@ class Probe:
         return {name: each.div_(self.batches).abs_() for name, each in total.items()}
 
     def _groups(self, alone: bool, most: int) -> Iterator[list[Row]]:
-        batches = shuffled(self.rows, self.train.batch_seconds, self.train.batch_clips, self.seed, 0)
+        heard = cropped(self.rows, self.train.crop, self.seed, 0)
+        batches = shuffled(heard, self.train.batch_seconds, self.train.batch_clips, self.seed, 0)
         groups = [[row] for batch in batches for row in batch] if alone else batches
         yield from groups[: most or None]
 

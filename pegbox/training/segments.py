@@ -1,9 +1,11 @@
-"""Long clips in parts: rows of equal parts before the network, and one plain row a clip behind it."""
+"""Long clips in parts: equal parts before the network and one plain row a clip behind it; random parts to train on."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
+
+import numpy as np
 
 from pegbox.rows import Row, seconds
 from pegbox.tasks import Cuts, Prediction, Task
@@ -18,6 +20,15 @@ def cut(rows: Sequence[Row], task: Task) -> list[Row]:
     return [part for row in rows for part in _parts(row, seconds(row), task.segment)]
 
 
+def cropped(rows: Sequence[Row], longest: float, seed: int, epoch: int) -> list[Row]:
+    """Returns the rows of one epoch, of longer ones a random part of `longest` seconds; 0 leaves all as they are."""
+    if not longest:
+        return list(rows)
+    draw = np.random.default_rng([abs(seed), epoch])
+    places = zip(rows, draw.random(len(rows)).tolist(), strict=True)
+    return [_part(row, share * (seconds(row) - longest), longest) for row, share in places]
+
+
 def joined(rows: Sequence[Row], found: Mapping[str, Prediction], task: Task) -> list[Prediction]:
     """Returns one plain row a clip, in the order of the rows, of the plain rows of clips and parts by id."""
     clips: list[list[Row]] = []
@@ -27,6 +38,10 @@ def joined(rows: Sequence[Row], found: Mapping[str, Prediction], task: Task) -> 
         else:
             clips.append([row])
     return [_joined(parts, found, task) for parts in clips]
+
+
+def _part(row: Row, start: float, length: float) -> Row:
+    return row if start <= 0 else replace(row, start=row.start + start, end=row.start + start + length)
 
 
 def _parts(row: Row, length: float, segment: float) -> list[Row]:

@@ -18,7 +18,7 @@ from pegbox.surgery import put, save_tensors
 from pegbox.tasks import Prediction
 from pegbox.training.cache import StateCache
 from pegbox.training.contest import Contest, Judged, Tried
-from pegbox.training.feed import Feed
+from pegbox.training.feed import HELD_BYTES, Feed
 from pegbox.training.loop import Event, Step, Stopped, Validated
 from pegbox.training.prepare import corpus_digest, count, features_of, frames_of, notes_on
 from pegbox.training.session import Clock, Session
@@ -74,7 +74,7 @@ def _run(contest: Contest, trial: tuple[int, int | None], clock: Clock) -> Itera
     session, data, recipe = contest.session, contest.data, contest.session.recipe
     layout, size, what = contest.layout()
     cache = StateCache(Path(recipe.cache.folder or cache_folder()), session.backbone, layout) if layout else None
-    contest.start(Feed(session.backbone, cache))
+    contest.start(Feed(session.backbone, cache, 0 if recipe.train.crop else HELD_BYTES))  # no part is heard twice
     clips = {split: len(part) for split, part in data.rows.items()}
     yield Started(*trial, count(contest.largest.model), clips, what, size, contest.step, notes_on(recipe))
     if cache:

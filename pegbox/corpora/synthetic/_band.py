@@ -45,9 +45,9 @@ GENRES: Final[Mapping[str, Genre]] = MappingProxyType(
 )
 
 
-def play(genre: Genre, key: int, seconds: float, draw: Generator) -> Wave:
-    """Returns an excerpt in a key (0 is C), its tempo, melody and balance drawn."""
-    beat = 60 / draw.uniform(*genre.tempo)
+def play(genre: Genre, key: int, tempo: float, seconds: float, draw: Generator) -> Wave:
+    """Returns an excerpt in a key (0 is C) of `tempo` beats a minute, its melody and balance drawn."""
+    beat = 60 / tempo
     wave = np.zeros(int(seconds * RATE))
     timbre = tuple(strength * draw.uniform(0.5, 1.5) for strength in genre.harmonics)
     balance = draw.uniform(0.4, 1.0, 4)  # chords, bass, melody, drums

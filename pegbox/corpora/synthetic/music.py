@@ -17,7 +17,7 @@ SECONDS: Final = 4.0
 
 @dataclass(frozen=True)
 class Music:
-    """Rows with the labels `genre` (6 classes) and `key`; excerpts of four seconds."""
+    """Rows with the labels `genre` (6 classes), `key` and `tempo` (beats a minute); excerpts of four seconds."""
 
     size: Literal["small", "medium"] = "small"
     seed: int = 0
@@ -41,9 +41,11 @@ class Music:
         for split, count in self._counts().items():
             for number in range(count):
                 genre = list(GENRES)[number % len(GENRES)]
-                key = int(draw.integers(12))
-                wave = record(play(GENRES[genre], key, SECONDS * 1.2, draw), draw, ROOM).wave
-                yield _store.Clip(cut(wave, int(SECONDS * RATE), draw), {"genre": genre, "key": str(key)}, split)
+                key, tempo = int(draw.integers(12)), float(draw.uniform(*GENRES[genre].tempo))
+                heard = record(play(GENRES[genre], key, tempo, SECONDS * 1.2, draw), draw, ROOM)
+                tempo /= heard.at(1.0) - heard.at(0.0)  # a room plays it faster or slower
+                labels = {"genre": genre, "key": str(key), "tempo": f"{tempo:.2f}"}
+                yield _store.Clip(cut(heard.wave, int(SECONDS * RATE), draw), labels, split)
 
     def _counts(self) -> dict[_store.Split, int]:
         return _store.counts(30 if self.size == "small" else 240, len(GENRES))
