@@ -1,9 +1,11 @@
 """The commands `pegbox bench` and `pegbox watch`. Heavy imports stay inside."""
 
+import math
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -17,6 +19,7 @@ from pegbox.recipe import override
 
 if TYPE_CHECKING:
     from pegbox.bench.board import Board
+    from pegbox.bench.local import Told
     from pegbox.bench.matrix import Cell, Group, Matrix
     from pegbox.bench.outlook import Outlook, Total
     from pegbox.bench.store import Store
@@ -45,6 +48,10 @@ def bench(
     ] = "only-missing",
     workers: Annotated[int, typer.Option(help="Processes that share the cores; 0: one a core.")] = 0,
     part: Annotated[str, typer.Option(help="Only the i-th of n shares of the methods and tasks, as 3/8.")] = "",
+    on: Annotated[Literal["local", "ray"], typer.Option(help="This machine, or a Ray cluster.")] = "local",
+    address: Annotated[str, typer.Option(help="The cluster to join; empty: the one here, or a new one.")] = "",
+    cpus: Annotated[float, typer.Option(help="Cores that a run on a cluster asks for.")] = 1.0,
+    gpus: Annotated[float, typer.Option(help="GPUs, or a share of one, that a run on a cluster asks for.")] = 0.0,
     plan: Annotated[bool, typer.Option("--plan", help="Only say what would be run, and what it would cost.")] = False,
 ) -> None:
     """Run every backbone × method × task × seed of a matrix; started again, it goes on where it was."""
@@ -64,10 +71,11 @@ def bench(
     possible = [each.group for each in outlooks if each.plan]
     if not possible:
         raise RecipeError(f"matrix '{made.name}': none of its runs can be; the reasons are above")
-    board = Board(possible, store, existing)
+    sizes = {each.group.key: each.memory_bytes for each in outlooks}
+    board = Board(possible, store, existing, sizes, _room(on))
     store.keep(made, board.total(), count)
     try:
-        _work(board, count, console)
+        _work(board, _runner(board, on, count, Asked(cpus, gpus), address), console)
     except KeyboardInterrupt:
         console.print(f"pegbox: interrupted; the same command goes on, {len(board.done)} runs are finished")
         raise typer.Exit(130) from None
@@ -126,9 +134,33 @@ def _share(groups: "list[Group]", part: str) -> "list[Group]":
     return groups[number - 1 :: of]
 
 
-def _work(board: "Board", workers: int, console: Console) -> None:
-    from pegbox.bench.local import work
+@dataclass(frozen=True)
+class Asked:
+    """What a run on a cluster asks for."""
 
+    cpus: float
+    gpus: float
+
+
+def _room(on: str) -> float:
+    from pegbox.bench.local import room
+
+    return room() if on == "local" else math.inf
+
+
+def _runner(board: "Board", on: str, workers: int, asked: Asked, address: str) -> "Callable[[Told], None]":
+    if on == "local":
+        from pegbox.bench import local
+
+        return lambda told: local.work(board, workers, told)
+    try:
+        from pegbox.bench import ray
+    except ImportError:
+        raise RecipeError("--on ray needs the library ray: pip install 'pegbox[ray]'") from None
+    return lambda told: ray.work(board, asked.cpus, asked.gpus, address, told)
+
+
+def _work(board: "Board", run: "Callable[[Told], None]", console: Console) -> None:
     started, total = time.perf_counter(), board.total()
 
     def told(cell: "Cell", outcome: "Outcome") -> None:
@@ -142,7 +174,7 @@ def _work(board: "Board", workers: int, console: Console) -> None:
 
     if board.done:
         console.print(f"{len(board.done)} of {total} runs are finished already")
-    work(board, workers, told)
+    run(told)
     console.print(f"{len(board.done)} of {total} runs finished, {time.perf_counter() - started:.0f} s")
 
 

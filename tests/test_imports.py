@@ -53,7 +53,7 @@ ONLY_IN = {
     "accelerate": {"training"},
     "peft": {"methods"},
     "datasets": {"corpora"},
-    "ray": set(),
+    "ray": {"bench"},
     "torchaudio": set(),
     "torchcodec": set(),
 }

@@ -1,7 +1,7 @@
 """What is to be run, in which order, and what follows from it: sweeps of rates first, then the runs that count."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from pegbox.bench.matrix import Cell, Group
@@ -10,6 +10,8 @@ from pegbox.bench.work import Outcome
 from pegbox.errors import RecipeError
 from pegbox.training.loop import better
 
+Key = tuple[str, str, str]
+Sizes = Mapping[Key, float]
 Existing = Literal["only-missing", "always", "never", "only-cache"]
 
 
@@ -17,19 +19,20 @@ class Board:
     """Hands out runs and takes back what became of them.
 
     `existing`: with `only-missing` what is finished is kept and the rest runs; `always` runs all anew; `never` refuses
-    a folder that holds any of them; `only-cache` runs nothing and counts what is there.
+    a folder that holds any of them; `only-cache` runs nothing and counts what is there. `sizes` are the bytes that a
+    run of each group needs, `room` is what those that run at once may need together; one alone may always run.
     """
 
-    def __init__(self, groups: Sequence[Group], store: Store, existing: Existing) -> None:
-        self.store, self.existing = store, existing
+    def __init__(self, groups: Sequence[Group], store: Store, existing: Existing, sizes: Sizes, room: float) -> None:
+        self.store, self.existing, self.sizes, self.room = store, existing, sizes, room
         self.waiting: list[Cell] = []
         self.running: list[Cell] = []
         self.done: dict[str, Cell] = {}  # by name; those that count or chose a rate
         self.failed: dict[str, str] = {}  # name of a run: why
-        self.rates: dict[tuple[str, str, str], float] = {}
+        self.rates: dict[Key, float] = {}
         self._groups = {group.key: group for group in groups}
         self._sweeps = {group.key: group.sweep() for group in groups}
-        self._finals: dict[tuple[str, str, str], list[Cell]] = {}
+        self._finals: dict[Key, list[Cell]] = {}
         if existing in ("always", "never"):
             self._meet(existing)
         for key in self._groups:
@@ -42,7 +45,9 @@ class Board:
 
     def take(self, last: Cell | None = None) -> Cell | None:
         """Returns a run to do now: one that shares most with the last one of the same worker, else of a free group."""
-        if not self.waiting:
+        taken = sum(self.sizes[cell.key] for cell in self.running)
+        fitting = [cell for cell in self.waiting if not self.running or taken + self.sizes[cell.key] <= self.room]
+        if not fitting:
             return None
         busy = {(each.backbone, each.recipe.corpus) for each in self.running}
 
@@ -51,7 +56,7 @@ class Board:
             near = last is not None and place == (last.backbone, last.recipe.corpus)
             return (not near, place in busy, last is not None and cell.backbone != last.backbone)
 
-        chosen = min(self.waiting, key=order)
+        chosen = min(fitting, key=order)
         self.waiting.remove(chosen)
         self.running.append(chosen)
         return chosen
@@ -66,7 +71,7 @@ class Board:
             self.failed[cell.name] = outcome.problem
         else:
             self.done[cell.name] = cell
-        self._advance((cell.task, cell.backbone, cell.method))
+        self._advance(cell.key)
 
     def finals(self) -> list[Cell]:
         """Returns the runs that count, done or not, as far as their rates are chosen."""
@@ -77,7 +82,7 @@ class Board:
         counts = [len(group.trials) for group in self._groups.values()]
         return sum(counts) + sum(max(len(sweep) - 1, 0) for sweep in self._sweeps.values())
 
-    def _advance(self, key: tuple[str, str, str]) -> None:
+    def _advance(self, key: Key) -> None:
         group, sweep = self._groups[key], self._sweeps[key]
         if key in self.rates:
             return

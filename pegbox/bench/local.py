@@ -11,6 +11,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Final
 
+import psutil
+import torch
+
 from pegbox.bench.board import Board
 from pegbox.bench.matrix import Cell
 from pegbox.bench.store import Store
@@ -19,7 +22,7 @@ from pegbox.training.session import Shelf
 
 Told = Callable[[Cell, Outcome], None]
 _SPAWN: Final = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-_PATIENCE: Final = 2.0  # seconds before a run that another process holds is asked for again
+PATIENCE: Final = 2.0  # seconds before a run that another process holds is asked for again
 
 
 @dataclass
@@ -31,6 +34,13 @@ class _Worker:
     now: Cell | None = None
     last: Cell | None = None
     since: float = 0.0
+
+
+def room() -> float:
+    """Returns the bytes that runs may need together: of the GPU where there is one, else of the memory that is free."""
+    if torch.cuda.is_available():
+        return float(torch.cuda.mem_get_info()[0])
+    return float(psutil.virtual_memory().available)
 
 
 def work(board: Board, workers: int, told: Told) -> None:
@@ -52,20 +62,29 @@ def work(board: Board, workers: int, told: Told) -> None:
 
 
 def _hand_out(board: Board, team: list[_Worker], workers: int) -> None:
-    while board.waiting and (len(team) < workers or any(each.now is None for each in team)):
-        free = next((each for each in team if each.now is None), None)
-        if free is None:
-            free = _hire(board.store, max(1, (os.cpu_count() or 1) // workers))
-            team.append(free)
-        cell = board.take(free.last)
-        assert cell is not None
-        free.now, free.since = cell, time.perf_counter()
-        free.pipe.send(cell)
+    for free in [each for each in team if each.now is None]:
+        if not _begin(board, free):
+            return
+    while len(team) < workers and (cell := board.take()) is not None:
+        team.append(_hire(board.store, max(1, (os.cpu_count() or 1) // workers)))
+        _send(team[-1], cell)
+
+
+def _begin(board: Board, worker: _Worker) -> bool:
+    cell = board.take(worker.last)
+    if cell is not None:
+        _send(worker, cell)
+    return cell is not None
+
+
+def _send(worker: _Worker, cell: Cell) -> None:
+    worker.now, worker.since = cell, time.perf_counter()
+    worker.pipe.send(cell)
 
 
 def _collect(board: Board, team: list[_Worker], told: Told) -> None:
     busy = [each for each in team if each.now is not None]
-    ready = wait([each.pipe for each in busy], timeout=_PATIENCE)
+    ready = wait([each.pipe for each in busy], timeout=PATIENCE)
     for each in [each for each in busy if each.pipe in ready]:
         cell = each.now
         assert cell is not None
@@ -77,7 +96,7 @@ def _collect(board: Board, team: list[_Worker], told: Told) -> None:
         each.now, each.last = None, cell
         board.give(cell, outcome)
         if outcome.state == "elsewhere":
-            time.sleep(_PATIENCE)
+            time.sleep(PATIENCE)
         else:
             told(cell, outcome)
 

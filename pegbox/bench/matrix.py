@@ -95,6 +95,11 @@ class Cell:
         return f"{plain[:110]}-{trial}-{self.identity}"
 
     @property
+    def key(self) -> tuple[str, str, str]:
+        """The group that it belongs to."""
+        return self.task, self.backbone, self.method
+
+    @property
     def place(self) -> dict[str, Any]:
         """The fields that results are joined on."""
         return {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("recipe", "identity")}

@@ -13,6 +13,7 @@ from pegbox.errors import PegboxError
 from pegbox.training.plans import Plan, plan
 
 _ITEM: Final = 4  # bytes of a trained number
+_LIBRARIES: Final = 600 * 2**20  # bytes of a process that has loaded them
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,11 @@ class Outlook:
         if self.plan is None:
             return 0
         return self.runs * _ITEM * sum(self.plan.parameters[part] for part in ("delta", "layers", "head"))
+
+    @property
+    def memory_bytes(self) -> int:
+        """What a process that does one of its runs needs: the libraries, the network, its activations, an estimate."""
+        return _LIBRARIES + (self.plan.memory_bytes if self.plan else 0)
 
     @property
     def work(self) -> float:
@@ -67,7 +73,6 @@ def look(groups: Sequence[Group], store: Store) -> Iterator[Outlook]:
 def total(outlooks: Sequence[Outlook], store: Store, workers: int) -> Total:
     """Returns the sums; minutes are estimated from the runs that are finished in the folder, else by a short test."""
     possible = [each for each in outlooks if each.plan]
-    plans = [each.plan for each in possible if each.plan]
     caches = {(each.group.backbone, each.group.entry.corpus): 0 for each in possible}
     for each in possible:
         place = (each.group.backbone, each.group.entry.corpus)
@@ -80,7 +85,7 @@ def total(outlooks: Sequence[Outlook], store: Store, workers: int) -> Total:
         refused=len(outlooks) - len(possible),
         minutes=work / (speed * workers or _machine()) / 60,
         measured=speed > 0,
-        memory_bytes=max((each.memory_bytes for each in plans), default=0),
+        memory_bytes=max((each.memory_bytes for each in possible), default=0),
         cache_bytes=sum(caches.values()),
         artefact_bytes=sum(each.artefact_bytes for each in possible),
     )
