@@ -52,18 +52,26 @@ def bench(
     address: Annotated[str, typer.Option(help="The cluster to join; empty: the one here, or a new one.")] = "",
     cpus: Annotated[float, typer.Option(help="Cores that a run on a cluster asks for.")] = 1.0,
     gpus: Annotated[float, typer.Option(help="GPUs, or a share of one, that a run on a cluster asks for.")] = 0.0,
+    mirror: Annotated[str, typer.Option(help="A second place for the runs, such as s3://bucket/runs.")] = "",
+    emit: Annotated[Literal["slurm"] | None, typer.Option(help="Print an array script for sbatch instead.")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Only say what would be run, and what it would cost.")] = False,
 ) -> None:
     """Run every backbone × method × task × seed of a matrix; started again, it goes on where it was."""
     from pegbox.bench import matrix as matrix_
     from pegbox.bench.board import Board
+    from pegbox.bench.mirror import Mirror
     from pegbox.bench.outlook import look, total
+    from pegbox.bench.slurm import script
     from pegbox.bench.store import Store
 
-    store, console = Store(out), Console(stderr=True)
+    store, console = Store(out, Mirror(mirror)), Console(stderr=True)
     made = _matrix(matrix, backbone, method, task, changes)
-    groups = _share(matrix_.groups(made, data), part)
+    every = matrix_.groups(made, data)
+    groups = share(every, part)
     outlooks = list(look(groups, store))
+    if emit:
+        typer.echo(script(made.name, outlooks, sys.argv[1:], int(max(cpus, 1)), gpus))
+        return
     count = workers or os.cpu_count() or 1
     _print_plan(outlooks, total(outlooks, store, count), count)
     if plan:
@@ -73,7 +81,7 @@ def bench(
         raise RecipeError(f"matrix '{made.name}': none of its runs can be; the reasons are above")
     sizes = {each.group.key: each.memory_bytes for each in outlooks}
     board = Board(possible, store, existing, sizes, _room(on))
-    store.keep(made, board.total(), count)
+    store.keep(made, sum(each.count for each in every) if part else board.total(), count)
     try:
         _work(board, _runner(board, on, count, Asked(cpus, gpus), address), console)
     except KeyboardInterrupt:
@@ -122,7 +130,8 @@ def _matrix(file: str, backbone: Many, method: Many, task: Many, changes: Many) 
     return matrix_.only(made, task) if task else made
 
 
-def _share(groups: "list[Group]", part: str) -> "list[Group]":
+def share(groups: "list[Group]", part: str) -> "list[Group]":
+    """Returns the i-th of n shares of some groups, `part` being i/n, or all of them."""
     if not part:
         return groups
     try:

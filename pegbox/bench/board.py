@@ -70,6 +70,7 @@ class Board:
         if outcome.state == "failed":
             self.failed[cell.name] = outcome.problem
         else:
+            self.store.fetch(cell)
             self.done[cell.name] = cell
         self._advance(cell.key)
 
@@ -79,8 +80,7 @@ class Board:
 
     def total(self) -> int:
         """Returns how many runs there are in all; one of a sweep that is chosen counts once."""
-        counts = [len(group.trials) for group in self._groups.values()]
-        return sum(counts) + sum(max(len(sweep) - 1, 0) for sweep in self._sweeps.values())
+        return sum(group.count for group in self._groups.values())
 
     def _advance(self, key: Key) -> None:
         group, sweep = self._groups[key], self._sweeps[key]
@@ -98,6 +98,7 @@ class Board:
     def _add(self, cells: Iterable[Cell], role: Literal["sweep", "final"]) -> None:
         known = {*self.done, *self.failed, *(cell.name for cell in (*self.waiting, *self.running))}
         for cell in cells:
+            self.store.fetch(cell)
             if self.store.state(cell) == "done":
                 self.store.mark(cell, role)
                 self.done[cell.name] = cell

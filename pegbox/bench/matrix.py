@@ -131,6 +131,11 @@ class Group:
         """Every seed and fold."""
         return [(seed, fold) for fold in (self.entry.folds or (None,)) for seed in self.matrix.seeds]
 
+    @property
+    def count(self) -> int:
+        """How many runs it has in all; the one of the sweep that is chosen counts once."""
+        return len(self.trials) + len(self.rates) - 1
+
     def sweep(self) -> list[Cell]:
         """Returns a run for each rate, of the first seed and fold; none where there is nothing to choose."""
         if len(self.rates) == 1:

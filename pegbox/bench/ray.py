@@ -1,10 +1,11 @@
 """Runs on a Ray cluster: each is a task that asks for cores, GPUs and memory, and goes on elsewhere when its node dies.
 
-The folder of the runs must be one that every node sees at the same path.
+The folder of the runs must be one that every node sees at the same path, or their store has a mirror.
 """
 
 import functools
 import time
+from dataclasses import replace
 from typing import Final
 
 import ray
@@ -55,7 +56,7 @@ def _drive(board: Board, cpus: float, gpus: float, told: Told) -> None:
     while not board.over:
         while len(pending) < _places(cpus, gpus) and (cell := board.take(last)) is not None:
             task = _REMOTE.options(num_cpus=cpus, num_gpus=gpus, memory=min(board.sizes[cell.key], largest))
-            pending[task.remote(cell, Store(board.store.out.resolve()))] = cell, time.perf_counter()
+            pending[task.remote(cell, replace(board.store, out=board.store.out.resolve()))] = cell, time.perf_counter()
             last = cell
         ready, _ = ray.wait(list(pending), num_returns=1, timeout=PATIENCE)
         for reference in ready:

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -10,6 +10,7 @@ from filelock import FileLock
 
 from pegbox import recipe as recipe_
 from pegbox.bench.matrix import Cell, Matrix, dumps
+from pegbox.bench.mirror import Mirror
 from pegbox.errors import PegboxError
 from pegbox.surgery import put
 
@@ -25,6 +26,7 @@ class Store:
     """The folder of a matrix."""
 
     out: Path
+    mirror: Mirror = field(default_factory=Mirror)
 
     def keep(self, matrix: Matrix, total: int, workers: int) -> None:
         """Writes the resolved matrix beside its runs, and how many there will be."""
@@ -35,6 +37,10 @@ class Store:
     def place(self, cell: Cell) -> Path:
         """Returns the folder of a run."""
         return self.out / "runs" / cell.name
+
+    def fetch(self, cell: Cell) -> None:
+        """Brings here what the mirror has of a run."""
+        self.mirror.fetch(self.place(cell))
 
     def state(self, cell: Cell) -> State:
         """Returns how far a run has come."""
