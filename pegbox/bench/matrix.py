@@ -149,7 +149,8 @@ class Group:
     def cell(self, seed: int, fold: int | None, rate: float) -> Cell:
         """Returns one run of it."""
         asked = self._recipe(seed, fold, rate)
-        here = replace(asked, backbone=_placed(asked.backbone, self.data), corpus=_placed(asked.corpus, self.data))
+        backbone, task, corpus = (_placed(text, self.data) for text in (asked.backbone, asked.task, asked.corpus))
+        here = replace(asked, backbone=backbone, task=task, corpus=corpus)
         return Cell(self.matrix.name, self.entry.name, self.backbone, self.method, seed, fold, rate, here, asked.digest)
 
     def _overrides(self) -> list[Override]:
@@ -236,7 +237,7 @@ def groups(matrix: Matrix, data: str = "") -> list[Group]:
         if not getattr(matrix, axis):
             flag = "" if axis == "tasks" else f", or --{axis[:-1]} SPEC on the command line"
             raise RecipeError(f"matrix '{matrix.name}': no {axis}; name some in the file{flag}")
-    needy = [entry.name for entry in matrix.tasks if DATA in entry.corpus]
+    needy = [entry.name for entry in matrix.tasks if DATA in entry.corpus + entry.task]
     if needy and not data:
         raise RecipeError(f"matrix '{matrix.name}': {', '.join(needy)} read from {DATA}; say where with --data DIR")
     found = list(_product(matrix, data))
