@@ -6,12 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
+from torch import nn
 
 from pegbox import backbones, tasks
 from pegbox.backbones import Backbone, Precision
 from pegbox.errors import RecipeError
 from pegbox.recipe import Recipe
+from pegbox.training.crew import Crew, accelerator
 from pegbox.training.model import Tuned
 from pegbox.training.prepare import Choices, Data, assemble, corpus_rows, data_of, frozen_precision, resolve
 
@@ -52,9 +53,8 @@ class Session:
         started = time.perf_counter()
         self.asked, self.recipe = recipe, resolve(recipe)
         self.task = tasks.build(recipe.task)
-        self.accelerator = Accelerator()
-        if self.accelerator.num_processes > 1:  # each would train a model of its own, silently
-            raise RecipeError("one run over several processes is not supported yet; start it without a launcher")
+        self.accelerator = accelerator()
+        self.crew = Crew(self.accelerator)
         self._shelf, take = shelf, shelf.take if shelf else backbones.load
         self.backbone: Backbone = take(recipe.backbone, frozen_precision(self.recipe))
         self.backbone.to(self.accelerator.device)
@@ -78,7 +78,21 @@ class Session:
         """Returns a fresh model of a recipe with one method, its numbers drawn from the seed."""
         torch.manual_seed(seed)
         model = assemble(recipe, self.backbone, self.task, data.vocabulary, choices)
+        if self.crew.count > 1:
+            _check_apart(model, recipe)
         return model.to(self.accelerator.device)
+
+
+def _check_apart(model: Tuned, recipe: Recipe) -> None:
+    """Refuses what looks across the clips of a batch before the loss does: they are in several processes."""
+    parts = [*model.delta.named_modules(), *model.head.named_modules()]
+    norms = [name for name, module in parts if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    if norms:
+        model.delta.detach()
+        raise RecipeError(
+            f"{recipe.method}: '{norms[0]}' normalises over the clips of a batch, which several processes share; "
+            "train it in one process"
+        )
 
 
 class Clock:
