@@ -14,10 +14,11 @@ from typing import Any, Final, TypeVar
 import torch
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gather_object
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from pegbox.errors import PegboxError
+from pegbox.errors import PegboxError, RecipeError
 
 T = TypeVar("T")
 Outputs = tuple[Tensor, Tensor]  # logits (clips, …) or (clips, time, …), frames (clips,)
@@ -71,6 +72,15 @@ class Crew:
             return work()
         told: list[Any] = [_tried(work) if self.first else None]
         return _agreed(broadcast_object_list(told))[0]  # type: ignore[no-any-return]
+
+    def check(self, model: nn.Module) -> None:
+        """Refuses what looks across the clips of a batch before the loss does: they are in several processes."""
+        norms = [name for name, module in model.named_modules() if isinstance(module, _BatchNorm) and module.training]
+        if norms and self.count > 1:
+            raise RecipeError(
+                f"'{norms[0]}' normalises over the clips of a batch, which {self.count} processes share; "
+                "train this method in one process"
+            )
 
     def outputs(self, clips: Sequence[Any], compute: Callable[[Sequence[Any]], Outputs]) -> Outputs:
         """Returns the outputs of a batch in its order; gradients flow to those that this process has computed."""

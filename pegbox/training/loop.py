@@ -99,6 +99,7 @@ class Trainer:
         self.model, self.feed, self.settings, self.seed = model, feed, train, seed
         self.accelerator, self.crew = accelerator, Crew(accelerator)
         model.train()
+        self.crew.check(model)
         self.optimizer = optim.make_optimizer(model, methods, train, rate)
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}

@@ -6,11 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from pegbox import backbones, tasks
 from pegbox.backbones import Backbone, Precision
-from pegbox.errors import RecipeError
 from pegbox.recipe import Recipe
 from pegbox.training.crew import Crew, accelerator
 from pegbox.training.model import Tuned
@@ -78,21 +76,7 @@ class Session:
         """Returns a fresh model of a recipe with one method, its numbers drawn from the seed."""
         torch.manual_seed(seed)
         model = assemble(recipe, self.backbone, self.task, data.vocabulary, choices)
-        if self.crew.count > 1:
-            _check_apart(model, recipe)
         return model.to(self.accelerator.device)
-
-
-def _check_apart(model: Tuned, recipe: Recipe) -> None:
-    """Refuses what looks across the clips of a batch before the loss does: they are in several processes."""
-    parts = [*model.delta.named_modules(), *model.head.named_modules()]
-    norms = [name for name, module in parts if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    if norms:
-        model.delta.detach()
-        raise RecipeError(
-            f"{recipe.method}: '{norms[0]}' normalises over the clips of a batch, which several processes share; "
-            "train it in one process"
-        )
 
 
 class Clock:
