@@ -33,7 +33,7 @@ def launched(recipe: Recipe, out: Path) -> subprocess.CompletedProcess[str]:
     (file := out.parent / "asked.toml").write_text(dumps(recipe), encoding="utf-8")
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "pegbox"]
     order = [*launch, "train", str(file), "--out", str(out), "--json"]
-    env = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    env = os.environ | {"OMP_NUM_THREADS": "1"} | ({"ACCELERATE_USE_CPU": "true"} if torch.cuda.is_available() else {})
     return subprocess.run(order, capture_output=True, text=True, check=False, timeout=300, env=env)
 
 

@@ -86,10 +86,8 @@ def _run(contest: Contest, trial: tuple[int, int | None], clock: Clock) -> Itera
     clips = {split: len(part) for split, part in data.rows.items()}
     yield Started(*trial, count(contest.largest.model), clips, what, size, contest.step, notes_on(recipe))
     if cache:
-        missing = cache.missing(data.all)
-        cache.check_room(sum(cache.layout.size(frames_of(row, session.backbone)) for row in missing))
         with clock.phase("cache"):
-            yield from _fill(cache, missing, session.crew)
+            yield from _fill(cache, data.all, session.crew)
     stopped = Stopped(0, 0, "")
     with _one_thread(layout is not None and layout.kind == "pooled"):
         for event in contest.run():
@@ -114,16 +112,19 @@ def _run(contest: Contest, trial: tuple[int, int | None], clock: Clock) -> Itera
     yield Finished(result)
 
 
-def _fill(cache: StateCache, missing: Sequence[Row], crew: Crew) -> Iterator[Cached]:
+def _fill(cache: StateCache, rows: Sequence[Row], crew: Crew) -> Iterator[Cached]:
     """Fills the cache, each process of several its part; then what is missing here: disks may not be shared."""
-    own, refused = cache.part(missing, crew.index, crew.count), None
+    refused = None
     try:
+        missing = cache.missing(rows)
+        cache.check_room(sum(cache.layout.size(frames_of(row, cache.backbone)) for row in missing))
+        own = cache.part(missing, crew.index, crew.count)
         for done in cache.fill(own):
             yield Cached(done, len(own))
     except (PegboxError, OSError) as problem:
         refused = problem
     crew.agree(refused)
-    crew.together(lambda: deque(cache.fill(missing), maxlen=0))
+    crew.together(lambda: deque(cache.fill(rows), maxlen=0))
 
 
 def write(contest: Contest, result: dict[str, Any], said: dict[str, list[Prediction]]) -> dict[str, Any]:

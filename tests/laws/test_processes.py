@@ -1,5 +1,6 @@
 """Two processes = one: every method and every task, their gradients, losses and predictions; and what is refused."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -208,6 +209,20 @@ def test_what_one_refuses_ends_all(two: list[dict[str, Any]]) -> None:
         assert each["nan"].startswith("NonFiniteError: step 1") and "clips" in each["nan"]
         assert each["lost"].startswith("CorpusError") and "none.wav" in each["lost"]
         assert each["crew"]["refused"] == "CorpusError: the second one's"
+
+
+def test_one_that_dies_leaves_nobody_waiting(folder: Path) -> None:
+    def work() -> str:
+        crew = Crew(accelerator())
+        crew.each(lambda: None)
+        if crew.index:
+            os._exit(9)
+        with pytest.raises(RuntimeError) as noticed:
+            crew.each(lambda: None)
+        return str(noticed.value)
+
+    (told,) = in_two(work, folder / "dead", codes=(0, 9))
+    assert told
 
 
 def test_shares_and_what_is_told(two: list[dict[str, Any]]) -> None:
