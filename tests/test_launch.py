@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from _crew import in_two
 
 import pegbox
 from pegbox.recipe import Recipe, dumps, make
@@ -71,6 +72,28 @@ def test_two_processes_end_a_search_as_one_would_have(hubert: Path, tones: Path,
         steps = [row["step"] for row in logs.read(runs[1]) if row["event"] == "step"]
         assert steps == sorted(set(steps)) and steps[-1] == 12
         assert json.loads((runs[1] / "env.json").read_text(encoding="utf-8"))["processes"] == 2
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a fork cannot use the GPU of its parent")
+@pytest.mark.parametrize("shared", [True, False])
+def test_each_process_fills_its_part_of_the_cache(shared: bool, hubert: Path, tones: Path, tmp_path: Path) -> None:
+    recipe = recipe_of(hubert, tones, method="lora(rank=2)")
+    one = pegbox.train(recipe, tmp_path / "one")
+    caches = [tmp_path / ("both" if shared else f"cache-{rank}") for rank in range(2)]
+    heard: list[str] = []
+
+    def work() -> tuple[dict[str, Any], int, list[str]]:
+        os.environ["PEGBOX_CACHE"] = str(caches[int(os.environ["RANK"])])
+        result = pegbox.train(recipe, tmp_path / "two", lambda event, _: heard.append(type(event).__name__))
+        return result, heard.count("Cached"), heard
+
+    (first, own, _), (second, _, silent) = in_two(work, tmp_path / "found")
+    assert first == second and first["scores"] == one["scores"] and first["cache"].startswith("states")
+    clips = sum(first["clips"].values())
+    for cache in caches:
+        stored = [key for index in cache.rglob("*.json") for key in json.loads(index.read_text(encoding="utf-8"))]
+        assert len(stored) == len(set(stored)) == clips
+    assert 0 < own < clips and not silent  # one alone tells of its part
 
 
 def test_what_is_refused_is_said_once_with_its_exit_code(hubert: Path, tones: Path, tmp_path: Path) -> None:
