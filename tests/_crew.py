@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from accelerate.state import AcceleratorState, PartialState
 
-PATIENCE = 240.0  # seconds
+PATIENCE = 600.0  # seconds; a machine that others use too is slow
 
 
 def in_two(work: Callable[[], Any], folder: Path, codes: tuple[int, int] = (0, 0)) -> list[Any]:
