@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -231,7 +232,8 @@ def main() -> None:
     except PegboxError as problem:
         if debug:
             raise
-        typer.echo(f"pegbox: {problem}", err=True)
+        if _first():  # all of them are told what one of them refuses
+            typer.echo(f"pegbox: {problem}", err=True)
         sys.exit(problem.exit_code)
     except OSError as problem:
         if debug:
@@ -247,16 +249,22 @@ def _train(made: recipe_.Recipe, out: Path | None, as_json: bool) -> None:
     from pegbox import run
     from pegbox.progress import Display, print_result
 
+    first = _first()
     try:
-        with Display(silent=as_json) as display:
+        with Display(silent=as_json or not first) as display:
             result = run.train(made, out, display.listen)
     except KeyboardInterrupt:
         typer.echo(f"pegbox: interrupted; the same command goes on where {out} was saved last", err=True)
         raise typer.Exit(130) from None
-    if as_json:
+    if as_json and first:
         _print_json(result)
-    else:
+    elif first:
         print_result(result, out)
+
+
+def _first() -> bool:
+    """Returns whether this is the process that prints, of several that a launcher has started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _settings(

@@ -19,7 +19,7 @@ class Entries(nn.Module):
 
     The dense gradient of the tensor is gathered into the gradient of `values` and dropped. With `parent` the squares
     of all its entries are summed in `squares` first, over as many backward passes as `passes` says. `keep` below 1
-    takes a fresh random part of the entries at each update (`thin`).
+    takes a fresh random part of the entries at each update (`thin`). `inside` holds the tensor while it is on.
     """
 
     index: Tensor
@@ -30,6 +30,8 @@ class Entries(nn.Module):
             raise RecipeError(f"a tensor of {tensor.numel():,} entries is too large for a child network")
         self.parent, self.keep = parent, keep
         self.passes, self.seen, self.squares = 1, 0, torch.zeros(())
+        self.inside: tuple[Tensor, ...] = ()  # in a tuple: it is no part of this
+        self.unsure = True  # whether the values may have changed since they were written into the tensor
         self.matrix = tensor.ndim > 1  # weight decay acts on those
         chosen = torch.empty(len(index), device="meta") if tensor.is_meta else tensor.detach().reshape(-1)[index]
         self.values = nn.Parameter(chosen.float()) if len(index) else None  # (entries chosen,)
@@ -41,6 +43,7 @@ class Entries(nn.Module):
     def gather(self, weight: Tensor) -> None:
         """Takes the chosen entries of a tensor's new gradient and drops the gradient."""
         dense = weight.grad
+        self.unsure = True
         self.seen += 1
         if dense is None or (self.parent and self.seen < self.passes):
             return  # the norm of a sum is not the sum of norms: it stays dense until the last pass
@@ -50,6 +53,15 @@ class Entries(nn.Module):
             own = dense.reshape(-1)[self.index].to(self.values.dtype)
             self.values.grad = own if self.values.grad is None else self.values.grad + own
         weight.grad, self.seen = None, 0
+
+    def summed(self) -> None:
+        """Goes on where other processes have had a part in the gradient: as if its last pass had been here."""
+        self.unsure = True
+        if self.parent:
+            self.seen = self.passes - 1
+            for weight in self.inside:
+                self.gather(weight)
+            self.seen = 0
 
     @torch.no_grad()
     def thin(self) -> None:
@@ -83,26 +95,25 @@ def train_inside(owner: Any, tensor: str, home: nn.Module, entries: Entries) -> 
         )
     flat = weight.data.view(-1)
     before = None if weight.is_meta else flat[entries.index].clone()
-    state = {"version": -1, "unsure": True}
+    written = -1  # the version of the values that is in the tensor
+    entries.unsure = True
 
     @torch.no_grad()
     def write(*_: object) -> None:
+        nonlocal written
         values = entries.values
-        if values is None or not (state["unsure"] or values._version != state["version"]):
+        if values is None or not (entries.unsure or values._version != written):
             return
         weight.data.view(-1)[entries.index] = values.data.to(weight.dtype)
         # Fused optimisers do not count versions: while there is a gradient, a step may follow.
-        state.update(version=values._version, unsure=values.grad is not None)
-
-    def gather(dense: Tensor) -> None:
-        entries.gather(dense)
-        state["unsure"] = True
+        written, entries.unsure = values._version, values.grad is not None
 
     weight.requires_grad_(True)
     weight._pegbox_entries = True  # type: ignore[attr-defined]
+    entries.inside = (weight,)
     hung = [  # a block may read the tensor without calling its owner, and others may call the owner before the block
         *(module.register_forward_pre_hook(write) for module in {owner, home}),
-        weight.register_post_accumulate_grad_hook(gather),  # type: ignore[no-untyped-call]
+        weight.register_post_accumulate_grad_hook(entries.gather),  # type: ignore[no-untyped-call]
     ]
 
     def leave() -> None:
@@ -110,7 +121,7 @@ def train_inside(owner: Any, tensor: str, home: nn.Module, entries: Entries) -> 
         for hook in hung:
             hook.remove()
         weight.requires_grad_(False)
-        weight.grad = None
+        weight.grad, entries.inside = None, ()
         del weight._pegbox_entries  # type: ignore[attr-defined]
 
     @torch.no_grad()

@@ -18,6 +18,7 @@ from pegbox.recipe import Recipe, Search, dumps
 from pegbox.rows import Row
 from pegbox.surgery import put, read_tensors
 from pegbox.tasks import Prediction
+from pegbox.training.crew import Crew, accelerator
 from pegbox.training.feed import Feed, in_order
 from pegbox.training.logs import Recorder
 from pegbox.training.loop import better, default_device
@@ -69,17 +70,18 @@ def train(
     """Trains every seed and fold of a recipe into a folder and returns the summary that its `result.json` holds.
 
     An interrupted run goes on where it was when called again with the same recipe and folder, and ends with the
-    same numbers. `listener(event, folder)` is told everything that happens. With a `shelf` the loaded backbone is kept
-    for the next recipe that wants the same one.
+    same numbers. `listener(event, folder)` is told everything that happens, in the first process of several. With a
+    `shelf` the loaded backbone is kept for the next recipe that wants the same one.
 
     Raises:
         RecipeError: when the folder holds something else, or this run already finished.
     """
     recipe = as_recipe(recipe)
     folder = Path(out)
-    plan(recipe)  # whatever can be known to be wrong is said before anything is written
-    claim(folder, recipe)
-    session = Session(recipe, shelf)
+    crew = Crew(accelerator())
+    crew.together(lambda: plan(recipe))  # whatever can be known to be wrong is said before anything is written
+    crew.once(lambda: claim(folder, recipe))
+    session = crew.together(lambda: Session(recipe, shelf))
     pairs = [(seed, fold) for fold in (recipe.folds or (None,)) for seed in recipe.seeds]
     results = []
     for seed, fold in pairs:
@@ -89,7 +91,7 @@ def train(
     if len(pairs) == 1:
         return results[0]
     summary = summarise(results)
-    put(folder / "result.json", json.dumps(summary, indent=1))
+    crew.once(lambda: put(folder / "result.json", json.dumps(summary, indent=1)))
     return summary
 
 
@@ -207,19 +209,20 @@ def _finished(folder: Path) -> dict[str, Any] | None:
 
 
 def _trial(session: Session, seed: int, fold: int | None, place: Path, listener: Listener | None) -> dict[str, Any]:
-    result = _finished(place)
+    crew = session.crew
+    result = crew.once(lambda: _finished(place))
     if result is not None:
         return result | {"trial": place.name}
-    place.mkdir(parents=True, exist_ok=True)
+    crew.once(lambda: place.mkdir(parents=True, exist_ok=True))
     result = {}
     with ExitStack() as stack:
         record: Callable[[AnyEvent], None] | None = None
         for event in run_trial(session, seed, fold, place):
-            if isinstance(event, Started):
+            if isinstance(event, Started) and crew.first:
                 record = stack.enter_context(Recorder(place, event.resumed_at)).listen
             if record:
                 record(event)
-            if listener:
+            if listener and crew.first:
                 listener(event, place)
             if isinstance(event, Finished):
                 result = event.result | {"trial": place.name}

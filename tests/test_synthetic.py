@@ -1,9 +1,10 @@
 """Synthetic corpora: whole, repeatable, with splits that share no voice, and with labels that the sound bears out."""
 
 import json
+import signal
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+import time
 from itertools import combinations, pairwise
 from pathlib import Path
 
@@ -233,12 +234,34 @@ def test_coloured_noise_falls_with_frequency() -> None:
     assert white == pytest.approx(0.875, abs=0.02) and white > pink > brown
 
 
-@needs_espeak
-def test_two_at_once_make_one_whole_corpus(tmp_path: Path) -> None:
-    with ThreadPoolExecutor(2) as pool:
-        first, second = pool.map(lambda _: made("synthetic_voice", tmp_path), range(2))
-    assert first == second
-    assert len(list(tmp_path.iterdir())) == 1
+def makers(home: Path) -> list[Path]:
+    """The folders in which a corpus is being made, or was when its maker died."""
+    return list(home.glob(".synthetic_sounds-*-*-*-*"))
+
+
+def asking(home: Path) -> subprocess.Popen[bytes]:
+    """Another process that wants the same corpus."""
+    spec = f'synthetic_sounds(root="{home}")'
+    return subprocess.Popen([sys.executable, "-c", f"from pegbox import corpora; corpora.build({spec!r}).rows()"])
+
+
+def test_of_two_that_want_the_same_corpus_one_makes_it(tmp_path: Path) -> None:
+    both, seen = [asking(tmp_path) for _ in range(2)], set[Path]()
+    while any(each.poll() is None for each in both):
+        seen |= set(makers(tmp_path))
+        time.sleep(0.02)
+    assert [each.returncode for each in both] == [0, 0] and len(seen) == 1
+    assert not makers(tmp_path) and made("synthetic_sounds", tmp_path)
+
+
+def test_a_killed_maker_is_cleared_away(tmp_path: Path) -> None:
+    killed = asking(tmp_path)
+    while killed.poll() is None and not (makers(tmp_path) and list(makers(tmp_path)[0].iterdir())):
+        time.sleep(0.02)
+    killed.send_signal(signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL and makers(tmp_path), "it was too fast for this test"
+    rows.check(made("synthetic_sounds", tmp_path), None)
+    assert not makers(tmp_path)
 
 
 def test_without_espeak_the_message_names_the_extra(tmp_path: Path) -> None:

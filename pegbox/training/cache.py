@@ -2,7 +2,7 @@
 
 It wraps the data and knows weights, precision, depths and audio, never a method's name, so every method, seed and
 task on the same audio shares it. Clips are stored unpadded in shards that appear whole or not at all, and are read
-through memory maps.
+through memory maps. Any number of processes may fill it at once: no clip is computed by two of them.
 """
 
 import json
@@ -22,10 +22,12 @@ from pegbox import audio
 from pegbox.backbones import Backbone
 from pegbox.errors import PegboxError
 from pegbox.rows import Row
+from pegbox.training.claims import Claims
 from pegbox.training.model import mean_over_time
 
 _FORMAT: Final = 1
 _SHARD_BYTES: Final = 256 * 2**20
+_PORTION: Final = 64  # clips that a process claims at once
 
 
 @dataclass(frozen=True)
@@ -54,24 +56,32 @@ class StateCache:
         self.backbone, self.layout = backbone, layout
         identity = f"{_FORMAT} {backbone.digest} {backbone.precision} {layout}"
         self.folder = folder / blake2b(identity.encode(), digest_size=12).hexdigest()
+        self._claims = Claims(self.folder)
         self._places: dict[str, tuple[Path, int, int]] = {}
+        self._opened: set[Path] = set()
         self._maps: dict[Path, np.memmap[tuple[int], np.dtype[np.uint8]]] = {}
         self._keys: dict[tuple[str, float, float | None], str] = {}
-        for index in sorted(self.folder.glob("*.json")):
-            self._open(index)
+        self._look()
 
     def missing(self, rows: Sequence[Row]) -> list[Row]:
         """Returns the rows that are not stored yet."""
         return [row for row in rows if self._key(row) not in self._places]
 
+    def part(self, rows: Sequence[Row], index: int, count: int) -> list[Row]:
+        """Returns what one of `count` processes that fill the same rows together best does of them."""
+        return [row for row in rows if self._claims.stripe(self._key(row)) % count == index]
+
     def fill(self, rows: Sequence[Row]) -> Iterator[int]:
-        """Computes and stores what is missing, yielding the number of clips done."""
-        missing = self.missing(rows)
-        if not missing:
+        """Computes and stores what is missing, yielding the number of clips done; waits for what others compute."""
+        self._look()
+        left: dict[int, list[Row]] = {}
+        for row in self.missing(rows):
+            left.setdefault(self._claims.stripe(self._key(row)), []).append(row)
+        if not left:
             return
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            yield from self._write(missing)
+            self._claims.sweep()
+            yield from self._fill(left)
         except OSError as problem:
             raise PegboxError(
                 f"{self.folder}: the cache cannot be written ({problem.strerror}); "
@@ -119,10 +129,21 @@ class StateCache:
         stored = torch.stack([wanted[depth][0] for depth in self.layout.depths])
         return stored.to("cpu", self.layout.dtype), state.x.shape[1]
 
-    def _write(self, rows: Sequence[Row]) -> Iterator[int]:
+    def _fill(self, left: dict[int, list[Row]]) -> Iterator[int]:  # by stripe
+        before = 0
+        while left:
+            with self._claims.held({stripe: len(rows) for stripe, rows in left.items()}, _PORTION) as stripes:
+                self._look()  # others may have computed them since
+                rows = [row for stripe in stripes for row in left.pop(stripe)]
+                missing = self.missing(rows)
+                before += len(rows)
+                for done in self._write(missing, stripes[0]):
+                    yield before - len(missing) + done
+
+    def _write(self, rows: Sequence[Row], stripe: int) -> Iterator[int]:
         done = 0
         while done < len(rows):
-            name, items, offset = uuid4().hex, {}, 0
+            name, items, offset = self._claims.name(stripe, uuid4().hex), {}, 0
             part = self.folder / f"{name}.part"
             try:
                 with part.open("wb") as file:
@@ -143,7 +164,13 @@ class StateCache:
         index.write_text(json.dumps(items), encoding="utf-8")
         self._open(index.replace(self.folder / f"{name}.json"))
 
+    def _look(self) -> None:
+        """Takes in what has been stored since."""
+        for index in sorted(set(self.folder.glob("*.json")) - self._opened):
+            self._open(index)
+
     def _open(self, index: Path) -> None:
+        self._opened.add(index)
         shard = index.with_suffix(".bin")
         items = json.loads(index.read_text(encoding="utf-8"))
         size = shard.stat().st_size if shard.exists() else 0

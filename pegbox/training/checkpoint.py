@@ -25,7 +25,16 @@ def save(trainer: Trainer, path: Path) -> None:
 
 def restore(trainer: Trainer, path: Path) -> None:
     """Takes the state back into a freshly made trainer of the same recipe."""
-    tensors, about = read_tensors(path)
+    take_over(trainer, *read_tensors(path))
+
+
+def left(path: Path) -> tuple[dict[str, Tensor], dict[str, object]] | None:
+    """Returns the state that an interruption has left in a file, if any."""
+    return read_tensors(path) if path.exists() else None
+
+
+def take_over(trainer: Trainer, tensors: dict[str, Tensor], about: dict[str, object]) -> None:
+    """Takes over a state that has been read."""
     trainer.model.load_tensors(_part("model", tensors))
     trainer.best = _part("best", tensors)
     optim.restore_optimizer(trainer.optimizer, _part("optimizer", tensors))

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -114,9 +115,10 @@ class Contest:
             chosen, train = methods.parse(each.recipe.method), each.recipe.train
             accelerator = self.session.accelerator
             each.trainer = Trainer(each.model, feed, chosen, train, self.seed, accelerator, each.rate)
-            if self._state(each).exists():
+            left = self.session.crew.once(partial(checkpoint.left, self._state(each)))
+            if left is not None:
                 with self._turn(each) as trainer:
-                    checkpoint.restore(trainer, self._state(each))
+                    checkpoint.take_over(trainer, *left)
             each.events = each.trainer.events(self.data.rows["train"], self.data.rows["valid"])
 
     def run(self) -> Iterator[Event | Tried | Judged]:
@@ -137,6 +139,8 @@ class Contest:
 
     def clear(self) -> None:
         """Removes what only a resume needs."""
+        if not self.session.crew.first:
+            return
         (self.folder / STATE).unlink(missing_ok=True)
         (self.folder / probe.CHOICE).unlink(missing_ok=True)
         shutil.rmtree(self.folder / STATES, ignore_errors=True)
@@ -157,10 +161,12 @@ class Contest:
         }
 
     def _begun(self, table: list[dict[str, Any]]) -> Past:
-        path = self.folder / TABLE
-        if self.alone or not path.exists():
-            return Past(table, list(range(len(table))))
-        return Past(**json.loads(path.read_text(encoding="utf-8")))
+        path, fresh = self.folder / TABLE, Past(table, list(range(len(table))))
+        if self.alone:
+            return fresh
+        return self.session.crew.once(
+            lambda: Past(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else fresh
+        )
 
     def _entrant(self, number: int, recipe: Recipe, rate: float, choices: Choices | None) -> Entrant:
         model = self.session.model(recipe, self.data, self.seed, choices)
@@ -177,12 +183,16 @@ class Contest:
         deciding = [any(isinstance(each.method, methods.Deciding) for each in union) for union in unions]
         if not any(deciding):
             return {}
-        if not (self.folder / probe.CHOICE).exists():
-            wanted = {str(i): recipes[i] for i, needed in enumerate(deciding) if needed}
-            probe.decide(wanted, self._undecided, self.data, self.seed, self.folder)
-        tensors, about = read_tensors(self.folder / probe.CHOICE)
+        wanted = {str(i): recipes[i] for i, needed in enumerate(deciding) if needed}
+        # One process measures for all, in the order in which it would alone: not even a near tie is decided otherwise.
+        tensors, about = self.session.crew.once(lambda: self._chosen(wanted))
         self.batches = int(str(about["batches"]))
         return {candidate: probe.by_method(stored) for candidate, stored in probe.by_method(tensors).items()}
+
+    def _chosen(self, wanted: dict[str, Recipe]) -> tuple[dict[str, Tensor], dict[str, object]]:
+        if not (self.folder / probe.CHOICE).exists():
+            probe.decide(wanted, self._undecided, self.data, self.seed, self.folder)
+        return read_tensors(self.folder / probe.CHOICE)
 
     def _undecided(self, recipe: Recipe) -> Tuned:
         session = self.session
@@ -237,10 +247,14 @@ class Contest:
             yield event
 
     def _save(self, entrant: Entrant) -> None:
-        assert entrant.trainer is not None
-        path = self._state(entrant)
-        path.parent.mkdir(exist_ok=True)
-        checkpoint.save(entrant.trainer, path)
+        trainer, path = entrant.trainer, self._state(entrant)
+        assert trainer is not None
+
+        def write() -> None:
+            path.parent.mkdir(exist_ok=True)
+            checkpoint.save(trainer, path)
+
+        self.session.crew.once(write)
 
     def _judge(self, share: float) -> Judged:
         scores = {each.number: self._score(each) for each in self.entrants}
@@ -261,7 +275,7 @@ class Contest:
             if each.number not in kept:
                 row["dropped_at"], row["steps"] = share, each.trainer.progress.step if each.trainer else 0
         self.past.live, self.past.rung = sorted(kept), self.past.rung + 1
-        self.past.save(self.folder)
+        self.session.crew.once(lambda: self.past.save(self.folder))
         self._free(kept)
         return Judged(share, scores, tuple(kept))
 
@@ -277,7 +291,8 @@ class Contest:
     def _free(self, kept: Sequence[int]) -> None:
         for each in self.entrants:
             if each.number not in kept:
-                self._state(each).unlink(missing_ok=True)
+                if self.session.crew.first:
+                    self._state(each).unlink(missing_ok=True)
                 each.trainer = each.events = None
         self.entrants = [each for each in self.entrants if each.number in kept]
         gc.collect()

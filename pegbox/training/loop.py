@@ -16,6 +16,7 @@ from pegbox.recipe import Train
 from pegbox.rows import Row, seconds
 from pegbox.tasks import Prediction, Tunes
 from pegbox.training import optim
+from pegbox.training.crew import Crew, Outputs, accelerator
 from pegbox.training.feed import Feed, in_order, shuffled
 from pegbox.training.model import Batch, Tuned
 from pegbox.training.segments import cropped, joined
@@ -96,8 +97,9 @@ class Trainer:
         rate: float = 1.0,  # multiple of the methods' rates
     ) -> None:
         self.model, self.feed, self.settings, self.seed = model, feed, train, seed
-        self.accelerator = accelerator
+        self.accelerator, self.crew = accelerator, Crew(accelerator)
         model.train()
+        self.crew.check(model)
         self.optimizer = optim.make_optimizer(model, methods, train, rate)
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}
@@ -125,16 +127,21 @@ class Trainer:
     @torch.no_grad()
     def _look(self, rows: Sequence[Row], with_loss: bool) -> tuple[list[Prediction], float]:
         self.model.eval()
-        task, names, found, total = self.model.task, self.model.vocabulary, {}, 0.0
-        for group in in_order(rows, self.settings.batch_seconds, self.settings.batch_clips):
-            batch = self.feed.batch(group)
-            with self._autocast():
-                logits = self.model(self._moved(batch))
-            if with_loss:
-                total += float(task.loss(logits, batch.frames, [row.labels for row in group], names)) * len(group)
-            for row, said in zip(group, task.decode(logits, batch.frames, names), strict=True):
-                found[row.id] = {"id": row.id, "split": row.split, "true": task.truth(row.labels), **said}
-        return joined(rows, found, task), total / len(rows)
+        batches = list(in_order(rows, self.settings.batch_seconds, self.settings.batch_clips))
+        own = self.crew.share(batches)
+        parts = self.crew.each(lambda: [self._heard(group, with_loss) for group in own])
+        heard = [parts[n % len(parts)][n // len(parts)] for n in range(len(batches))]  # in the order of one process
+        found = {row["id"]: row for said, _ in heard for row in said}
+        return joined(rows, found, self.model.task), sum(loss for _, loss in heard) / len(rows)
+
+    def _heard(self, group: Sequence[Row], with_loss: bool) -> tuple[list[Prediction], float]:
+        """Returns what is said of a batch, and the sum of its clips' losses."""
+        task, names, loss = self.model.task, self.model.vocabulary, 0.0
+        logits, frames = self._outputs(group)
+        if with_loss:
+            loss = float(task.loss(logits, frames, [row.labels for row in group], names)) * len(group)
+        about = [{"id": row.id, "split": row.split, "true": task.truth(row.labels)} for row in group]
+        return [known | said for known, said in zip(about, task.decode(logits, frames, names), strict=True)], loss
 
     def _epoch(self, rows: Sequence[Row], dev: Sequence[Row]) -> Iterator[Event]:
         at, train = self.progress, self.settings
@@ -173,19 +180,32 @@ class Trainer:
             self.model.train()
         clips = sum(len(group) for group in chunk)
         for entries in self.model.delta.entries():
-            entries.passes = len(chunk)
+            entries.passes = len(chunk) + (self.crew.count > 1)  # the last one is then the sum over the processes
         total = 0.0
-        for group in chunk:
-            loss = self._loss(group)
-            weight = len(group) / clips
-            self.accelerator.backward(loss * weight)
-            total += float(loss.detach()) * weight
+        with self.crew.own_draws(self.seed, self.progress.step):
+            for group in chunk:
+                loss = self._loss(group)
+                weight = len(group) / clips
+                if loss.requires_grad:  # of fewer clips than processes some have none
+                    self.accelerator.backward(loss * weight)
+                total += float(loss.detach()) * weight
+        self._sum_up()
         self._check_alive()
         self._clip()
         optim.set_rates(self.optimizer, optim.factor(share, self.settings, self.progress.epoch))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return total
+
+    def _sum_up(self) -> None:
+        """Makes the gradients of this process's clips those of the whole batch."""
+        if self.crew.count == 1:
+            return
+        inside = list(self.model.delta.entries())
+        dense = [tensor for entries in inside if entries.parent for tensor in entries.inside]
+        self.crew.sum_gradients([*self.model.trained().values(), *dense])
+        for entries in inside:
+            entries.summed()
 
     def _clip(self) -> None:
         """Limits the gradient's norm: that of what is trained or, where a child network asks, of its whole parent."""
@@ -203,17 +223,20 @@ class Trainer:
             entries.thin()
 
     def _loss(self, group: Sequence[Row]) -> Tensor:
-        batch = self.feed.batch(group)
-        with self._autocast():
-            logits = self.model(self._moved(batch))
+        logits, frames = self.crew.outputs(group, self._outputs)
         labels = [row.labels for row in group]
-        loss = self.model.task.loss(logits, batch.frames, labels, self.model.vocabulary)
+        loss = self.model.task.loss(logits, frames, labels, self.model.vocabulary)
         if not math.isfinite(float(loss.detach())):
             raise NonFiniteError(
                 f"step {self.progress.step + 1}: the loss is {float(loss.detach())} on the clips "
                 f"{[row.id for row in group]}; listen to them, or lower the learning rate"
             )
         return loss
+
+    def _outputs(self, group: Sequence[Row]) -> Outputs:
+        batch = self.feed.batch(group)
+        with self._autocast():
+            return self.model(self._moved(batch)), batch.frames
 
     def _check_alive(self) -> None:
         """Within two steps every trained tensor must have had a gradient: a factor that starts at zero needs two."""
@@ -260,7 +283,7 @@ class Trainer:
 
 def default_device() -> torch.device:
     """Returns where this process computes: a GPU where there is one."""
-    device: torch.device = Accelerator().device
+    device: torch.device = accelerator().device
     return device
 
 

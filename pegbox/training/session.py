@@ -6,12 +6,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 
 from pegbox import backbones, tasks
 from pegbox.backbones import Backbone, Precision
-from pegbox.errors import RecipeError
 from pegbox.recipe import Recipe
+from pegbox.training.crew import Crew, accelerator
 from pegbox.training.model import Tuned
 from pegbox.training.prepare import Choices, Data, assemble, corpus_rows, data_of, frozen_precision, resolve
 
@@ -52,9 +51,8 @@ class Session:
         started = time.perf_counter()
         self.asked, self.recipe = recipe, resolve(recipe)
         self.task = tasks.build(recipe.task)
-        self.accelerator = Accelerator()
-        if self.accelerator.num_processes > 1:  # each would train a model of its own, silently
-            raise RecipeError("one run over several processes is not supported yet; start it without a launcher")
+        self.accelerator = accelerator()
+        self.crew = Crew(self.accelerator)
         self._shelf, take = shelf, shelf.take if shelf else backbones.load
         self.backbone: Backbone = take(recipe.backbone, frozen_precision(self.recipe))
         self.backbone.to(self.accelerator.device)

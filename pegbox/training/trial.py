@@ -3,7 +3,8 @@
 import json
 import platform
 import resource
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,15 @@ from typing import Any, Final
 import torch
 
 from pegbox import methods
+from pegbox.errors import CorpusError, PegboxError
 from pegbox.places import cache_folder
 from pegbox.recipe import dumps
+from pegbox.rows import Row
 from pegbox.surgery import put, save_tensors
 from pegbox.tasks import Prediction
 from pegbox.training.cache import StateCache
 from pegbox.training.contest import Contest, Judged, Tried
+from pegbox.training.crew import Crew
 from pegbox.training.feed import HELD_BYTES, Feed
 from pegbox.training.loop import Event, Step, Stopped, Validated
 from pegbox.training.prepare import corpus_digest, count, features_of, frames_of, notes_on
@@ -63,7 +67,11 @@ def run_trial(session: Session, seed: int, fold: int | None, folder: Path) -> It
     """Trains one trial into a folder, resuming what an interruption left there; yields what happens."""
     clock = Clock()
     with clock.phase("prepare"):
-        contest = Contest(session, session.data(fold), seed, folder)
+        data = session.crew.together(lambda: session.data(fold))
+        seen = session.crew.each(lambda: (corpus_digest(data.all), session.backbone.digest))
+        if len(set(seen)) > 1:
+            raise CorpusError("the processes of this run see different clips or weights; give all of them the same")
+        contest = Contest(session, data, seed, folder)
     try:
         yield from _run(contest, (seed, fold), clock)
     finally:
@@ -78,11 +86,8 @@ def _run(contest: Contest, trial: tuple[int, int | None], clock: Clock) -> Itera
     clips = {split: len(part) for split, part in data.rows.items()}
     yield Started(*trial, count(contest.largest.model), clips, what, size, contest.step, notes_on(recipe))
     if cache:
-        missing = cache.missing(data.all)
-        cache.check_room(sum(cache.layout.size(frames_of(row, session.backbone)) for row in missing))
         with clock.phase("cache"):
-            for done in cache.fill(missing):
-                yield Cached(done, len(missing))
+            yield from _fill(cache, data.all, session.crew)
     stopped = Stopped(0, 0, "")
     with _one_thread(layout is not None and layout.kind == "pooled"):
         for event in contest.run():
@@ -102,9 +107,24 @@ def _run(contest: Contest, trial: tuple[int, int | None], clock: Clock) -> Itera
         "cache_bytes": size,
         "chosen": {name: value for name, value in model.chosen.items() if isinstance(value, int | float | str)},
     }
-    result = write(contest, result | contest.report(stopped.step), said)
+    result = session.crew.once(lambda: write(contest, result | contest.report(stopped.step), said))
     contest.clear()
     yield Finished(result)
+
+
+def _fill(cache: StateCache, rows: Sequence[Row], crew: Crew) -> Iterator[Cached]:
+    """Fills the cache, each process of several its part; then what is missing here: disks may not be shared."""
+    refused = None
+    try:
+        missing = cache.missing(rows)
+        cache.check_room(sum(cache.layout.size(frames_of(row, cache.backbone)) for row in missing))
+        own = cache.part(missing, crew.index, crew.count)
+        for done in cache.fill(own):
+            yield Cached(done, len(own))
+    except (PegboxError, OSError) as problem:
+        refused = problem
+    crew.agree(refused)
+    crew.together(lambda: deque(cache.fill(rows), maxlen=0))
 
 
 def write(contest: Contest, result: dict[str, Any], said: dict[str, list[Prediction]]) -> dict[str, Any]:
@@ -144,6 +164,7 @@ def environment(session: Session) -> dict[str, Any]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "device": str(session.accelerator.device),
+        "processes": session.crew.count,
         "threads": torch.get_num_threads(),
         "packages": {name: version(name) for name in names},
     }

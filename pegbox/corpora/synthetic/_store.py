@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 import soundfile
+from filelock import FileLock
 
 from pegbox import rows as rows_
 from pegbox.audio import Wave
@@ -80,7 +81,7 @@ def rows(corpus: Made) -> list[Row]:
     if not (folder / "manifest.jsonl").exists():
         if corpus.speaks and not _espeak.available():
             raise CorpusError(f"{_name(corpus)}: {_espeak.MISSING}")
-        _make_apart(corpus, folder)
+        _make_once(corpus, folder)
     return [replace(row, audio=str(folder / row.audio)) for row in rows_.load(folder / "manifest.jsonl")]
 
 
@@ -111,23 +112,28 @@ def make(corpus: Made, folder: Path) -> None:
     rows_.write(folder / "manifest.jsonl", found)
 
 
-def _make_apart(corpus: Made, folder: Path) -> None:
-    """Makes the corpus in a fresh process, beside its place, and moves it there when it is whole."""
+def _make_once(corpus: Made, folder: Path) -> None:
+    """Makes the corpus, or waits for the process that makes it; a lock that dies with its holder tells them apart."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        with FileLock(folder.parent / f".{folder.name}.lock"):
+            if not (folder / "manifest.jsonl").exists():
+                for left in folder.parent.glob(f".{folder.name}-*"):  # by one who was killed
+                    shutil.rmtree(left, ignore_errors=True)
+                _make_apart(corpus, folder)
     except OSError as problem:
         raise CorpusError(f"{folder}: cannot write here ({problem.strerror}); give root=… another folder") from None
+
+
+def _make_apart(corpus: Made, folder: Path) -> None:
+    """Makes the corpus in a fresh process, beside its place, and moves it there when it is whole."""
+    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     order = [type(corpus).__module__, type(corpus).__name__, json.dumps(_settings(corpus)), str(part)]
     try:
         done = subprocess.run([sys.executable, "-m", __name__, *order], stdout=subprocess.PIPE, text=True, check=False)
         if done.returncode:
             raise CorpusError(f"{_name(corpus)}: could not be made: {done.stdout.strip() or 'see above'}")
-        try:
-            part.rename(folder)
-        except OSError:
-            if not (folder / "manifest.jsonl").exists():  # else another process was first: the clips are the same
-                raise
+        part.rename(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
