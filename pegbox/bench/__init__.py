@@ -1,0 +1,1 @@
+"""Bench: whole protocols as data (suites), and what condenses their results."""
