@@ -122,3 +122,8 @@ def test_nobody_speaking_is_a_label_of_diarization(hubert: Path, tmp_path: Path)
     table = listed(tmp_path / "clips.jsonl", lines)
     result = pegbox.train(recipe(hubert, "diarize(hidden=4)", table), tmp_path / "run")
     assert result["scores"]["test"]["der"] >= 0
+    truth = (tmp_path / "run" / "test.true.rttm").read_text("utf-8")
+    assert truth == "SPEAKER 2.wav 1 0.100 0.200 <NA> <NA> a <NA> <NA>\n"
+    said = [json.loads(line) for line in (tmp_path / "run" / "predictions.jsonl").read_text("utf-8").splitlines()]
+    wanted = sum(len(json.loads(row["said"])) for row in said if row["split"] == "valid")
+    assert len((tmp_path / "run" / "valid.rttm").read_text("utf-8").splitlines()) == wanted
