@@ -283,9 +283,11 @@ def spectrogram(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+quiet = pytest.mark.filterwarnings("ignore:At least one mel filter")
 SMALL = {"sure": "lora(rank=2)", "ad_tuning": "child(keep=0.5, batches=1)", "efficient_tuning": "houlsby(size=2)"}
 
 
+@quiet
 @pytest.mark.parametrize(("suite", "task"), [each for each in TASKS if each[0] != "synthetic"])
 def test_every_task_plans_on_its_corpus(suite: str, task: str, data: Path, hubert: Path, spectrogram: Path) -> None:
     backbone = str(spectrogram if suite == "ipet" else hubert)
