@@ -84,5 +84,5 @@ def _celebrities(root: Path) -> None:
     sounds(root / "dev" / "wav", *clips)
     tested = [f"id1027{who}/v/0000{n}.wav" for who in (0, 1) for n in (1, 2)]
     sounds(root / "test" / "wav", *tested)
-    text(root / "veri_test_class.txt", *(f"{number % 3 + 1} {clip}" for number, clip in enumerate(clips)))
+    text(root / "iden_split.txt", *(f"{number % 3 + 1} {clip}" for number, clip in enumerate(clips)))
     text(root / "veri_test.txt", f"1 {tested[0]} {tested[1]}", f"0 {tested[0]} {tested[2]}")
