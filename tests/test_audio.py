@@ -76,7 +76,7 @@ def test_stereo_is_averaged(tmp_path: Path) -> None:
     assert audio.info(path).channels == 2
 
 
-@pytest.mark.parametrize("own", [8_000, 22_050, 44_100])
+@pytest.mark.parametrize("own", [8_000, 22_050, 44_100, 48_000])
 def test_resampling_keeps_length_pitch_and_level(own: int, tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, sine(1.0, own, 1000), own, subtype="FLOAT")

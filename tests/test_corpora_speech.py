@@ -116,6 +116,14 @@ def test_traps_of_voxceleb1(tmp_path):
     text(tmp_path / "veri_test.txt", "1 id1/a.wav id2/a.wav")
     with pytest.raises(CorpusError, match=r"line 1: '1 id1/a\.wav id2/a\.wav' is not one of 0, 1 and then"):
         checked("voxceleb1", root=root, protocol="verify")
+    text(
+        tmp_path / "veri_test.txt",
+        "0 id1/v/a.wav id1/v/b.wav",
+        "1 id1/v/a.wav id2/v/a.wav",
+        "1 id1/v/a.wav id1/v/b.wav",
+    )
+    with pytest.raises(CorpusError, match=r"2 faults.*\n  'id1/v/a\.wav id1/v/b\.wav' is marked as the wrong one"):
+        made("voxceleb1", root=root, protocol="verify").trials()
     with pytest.raises(CorpusError, match=r"no iden_split\.txt here; ask for VoxCeleb1"):
         checked("voxceleb1", root=str(tmp_path / "dev"))
     text(tmp_path / "empty" / "iden_split.txt", "1 id10001/v1/00001.wav")

@@ -45,6 +45,20 @@ def test_crops_lie_anywhere_in_a_clip_and_are_drawn_by_seed_and_epoch() -> None:
     assert cropped(rows, 10.0, 3, 1) == rows == cropped(rows, 0.0, 3, 1)
 
 
+def test_a_clip_to_verify_is_the_mean_of_its_parts() -> None:
+    task = tasks.build('verify(label="x", segment=1.0, network="pooled")')
+    parts = [Row(f"a#{n}", "a.wav", {"part of": "a"}) for n in range(3)]
+    said = [
+        {"said": who, "embedding": vector, "cohort": [0.5 * n, 1.0]}
+        for n, (who, vector) in enumerate((("p", [1.0, 0.0]), ("q", [0.0, 1.0]), ("q", [0.6, 0.8])))
+    ]
+    found = {row.id: {"id": row.id, "true": "q", **each} for row, each in zip(parts, said, strict=True)}
+    wanted = {"id": "a", "true": "q", "said": "q", "embedding": [0.533333, 0.6], "cohort": [0.5, 1.0]}
+    assert joined(parts, found, task) == [wanted]
+    with pytest.raises(RecipeError, match=r"verify\(segment=-1\.0\)"):
+        tasks.build("verify(segment=-1.0)")
+
+
 def test_a_task_without_parts_hears_clips_whole() -> None:
     assert cut([WHOLE], tasks.build("ctc")) == [WHOLE]
 

@@ -52,7 +52,12 @@ class Voxceleb1:
     def trials(self) -> list[tuple[str, str, bool]]:
         """Returns pairs of ids of the test part and whether one voice speaks in both, in the list's order."""
         root, _ = self._places()
-        return [(left, right, same == "1") for same, left, right in _cells(root / self.trial_list, 3, ("0", "1"))]
+        cells = _cells(root / self.trial_list, 3, ("0", "1"))
+        found = [(left, right, same == "1") for same, left, right in cells]
+        wrong = [(one, other) for one, other, same in found if same is not (_speaker(one) == _speaker(other))]
+        faults = [f"'{one} {other}' is marked as the wrong one of 1 (one speaker) and 0 (two)" for one, other in wrong]
+        _read.refuse(root / self.trial_list, faults)
+        return found
 
     def _places(self) -> tuple[Path, list[Path]]:
         """Returns the root and the folders that hold a folder a speaker."""
@@ -74,10 +79,14 @@ class Voxceleb1:
         tested = {name for left, right, _ in self.trials() for name in (left, right)}
         found = _clips(places)
         _read.refuse(self.trial_list, [f"{name} is in no wav folder" for name in sorted(tested) if name not in found])
-        people = {name.partition("/")[0] for name in tested}
-        rows = [_row(name, path, "train") for name, path in found.items() if name.partition("/")[0] not in people]
+        people = {_speaker(name) for name in tested}
+        rows = [_row(name, path, "train") for name, path in found.items() if _speaker(name) not in people]
         held = _read.validated(rows, self.valid, self.seed, "speaker", None)
         return held + [_row(name, found[name], "test") for name in tested]
+
+
+def _speaker(name: str) -> str:
+    return name.partition("/")[0]
 
 
 def _row(name: str, path: Path, split: str) -> Row:

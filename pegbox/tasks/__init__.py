@@ -82,6 +82,14 @@ class Cuts(Protocol):
 
 
 @runtime_checkable
+class Writes(Protocol):
+    """A task whose answers have a file format of their own in the field."""
+
+    def files(self, predictions: Sequence[Prediction]) -> dict[str, str]:
+        """Returns the suffix and the text of every file that a split's plain rows are written to."""
+
+
+@runtime_checkable
 class Pairs(Protocol):
     """A task that scores clips two by two; its rows are told the corpus's trials, if there are any."""
 

@@ -106,6 +106,10 @@ class Diarize:
         threshold, median = min(_settings(), key=lambda setting: self._der(predictions, *setting))
         return {"threshold": threshold, "median": median}
 
+    def files(self, predictions: Sequence[dict[str, Any]]) -> dict[str, str]:
+        """Returns what is said and what is true as RTTM."""
+        return {"rttm": rttm(predictions), "true.rttm": rttm(predictions, "true")}
+
     def truth(self, labels: Mapping[str, str]) -> str:
         """Returns the turns as JSON, by time."""
         return _turns.write(_turns.read(label(labels, self.label)))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import mode
 from typing import Any, ClassVar, Final, Literal
 
 import numpy as np
@@ -25,6 +26,7 @@ class Verify:
     Pairs are the corpus's trials, or else all of a split. `network` is `xvector`, or IPET's `pooled` clip under one
     linear layer; `size` 0 is its own width. `objective`: `am` or `aam` softmax with `margin` and `scale`, or plain
     cross-entropy `ce`. `normalise="as"` sees scores as the `top` nearest validation clips of both sides do (AS-norm).
+    Clips longer than `segment` seconds are heard in parts of which the embeddings are averaged; 0 hears them whole.
     """
 
     label: str = "speaker"
@@ -39,6 +41,7 @@ class Verify:
     p_target: float = 0.01
     c_miss: float = 1.0
     c_false: float = 1.0
+    segment: float = 0.0
     cohort: tuple[tuple[float, ...], ...] = ()  # chosen on the validation split
 
     metric: ClassVar[str] = "eer"
@@ -52,6 +55,7 @@ class Verify:
             raise RecipeError("verify: p_target between 0 and 1, costs and scale above 0, a margin from 0 to 1.6")
         if self.size < 0 or self.top < 2:
             raise RecipeError(f"verify(size={self.size}, top={self.top}): no negative size, a cohort of 2 or more")
+        _heads.check_sizes("verify", 1, self.segment)
         if self.network == "xvector" and self.pooling != "deviation":
             raise RecipeError('verify(pooling=…): an option of network="pooled"; the x-vector has its own')
 
@@ -104,6 +108,12 @@ class Verify:
             return rows
         seen = _trials.cohort_statistics(vectors, _trials.unit(self.cohort), self.top)
         return [{**row, "cohort": pair} for row, pair in zip(rows, seen.tolist(), strict=True)]
+
+    def join(self, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Returns the mean of the parts' embeddings, each of length one, and of what their cohort makes of them."""
+        kept = [key for key in ("embedding", "cohort") if key in parts[0]]
+        means = {key: np.mean([part[key] for part in parts], 0).round(6).tolist() for key in kept}
+        return {"said": mode(part["said"] for part in parts), **means}
 
     def tune(self, predictions: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Returns the cohort: the validation clips, or evenly some of them."""

@@ -18,7 +18,7 @@ from pegbox.places import cache_folder
 from pegbox.recipe import dumps
 from pegbox.rows import Row
 from pegbox.surgery import put, save_tensors
-from pegbox.tasks import Prediction
+from pegbox.tasks import Prediction, Writes
 from pegbox.training.cache import StateCache
 from pegbox.training.contest import Contest, Judged, Tried
 from pegbox.training.crew import Crew
@@ -148,6 +148,9 @@ def write(contest: Contest, result: dict[str, Any], said: dict[str, list[Predict
     save_tensors(folder / ARTEFACT, tensors, about)
     rows = [row for part in said.values() for row in part]
     put(folder / "predictions.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    for split, part in said.items():
+        for suffix, text in model.task.files(part).items() if isinstance(model.task, Writes) else ():
+            put(folder / f"{split}.{suffix}", text)
     put(folder / "recipe.toml", dumps(session.asked))
     put(folder / "env.json", json.dumps(environment(session), indent=1))
     result = result | {"artefact_bytes": (folder / ARTEFACT).stat().st_size}
