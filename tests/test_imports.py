@@ -44,7 +44,6 @@ ALLOWED = {
     "cli_exchange": {"exchange"},
     "cli_corpus": {"census", "errors"},
     "census": {"corpora", "rows", "audio", "registry", "errors"},
-    "bench": {"errors"},
     "demo": {"run", "corpora", "audio", "progress", "curves", "errors"},
     "__main__": {"cli"},
     "__init__": {"backbones", "recipe", "run", "surgery"},

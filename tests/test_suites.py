@@ -2,7 +2,6 @@
 
 import tomllib
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,8 @@ import pytest
 from transformers import ASTConfig, ASTFeatureExtractor, ASTModel
 
 from pegbox import registry
-from pegbox.bench import superb
-from pegbox.recipe import Recipe, make
+from pegbox.bench import matrix, superb
+from pegbox.recipe import Recipe
 from pegbox.training.plans import plan
 
 FOLDER = Path(superb.__file__).parent / "suites"
@@ -28,17 +27,10 @@ def task_of(suite: str, name: str) -> dict[str, Any]:
 
 
 def recipe(suite: str, name: str, method: str, backbone: str = "b", data: str = "data") -> Recipe:
-    """Returns the recipe of one task under one method, later overrides over earlier ones."""
-    told, task = SUITES[suite], task_of(suite, name)
-    names = [call.name for call in registry.parse(method)]
-    train = told.get("train", {}) | task.get("train", {})
-    for override in told.get("override", []):
-        hit = any(fnmatchcase(each, glob) for each in names for glob in override.get("methods", ["*"]))
-        hit = hit and any(fnmatchcase(name, glob) for glob in override.get("tasks", ["*"]))
-        train |= override["train"] if hit else {}
-    nouns = {key: task[key].replace("{data}", data) for key in ("task", "corpus")}
-    rest = {key: task[key] for key in ("features", "folds") if key in task}
-    return make({"backbone": backbone, "method": method, "train": train, "seeds": told["seeds"]} | nouns | rest)
+    """Returns the recipe of one task under one method, of the first seed and fold."""
+    whole = matrix.make(SUITES[suite] | {"methods": [method], "backbones": [backbone]})
+    (group,) = matrix.groups(matrix.only(whole, [name]), data)
+    return group.finals(1.0)[0].recipe
 
 
 def options(spec: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import tomlkit
 
@@ -66,7 +66,7 @@ class Matrix:
     tasks: tuple[Entry, ...] = ()
     seeds: tuple[int, ...] = (0,)
     rates: tuple[float, ...] = (1.0,)
-    score: str = ""  # how tasks are condensed into one number
+    score: Literal["", "superb"] = ""  # how tasks are condensed into one number
     train: dict[str, Any] = field(default_factory=dict)
     cache: dict[str, Any] = field(default_factory=dict)
     overrides: tuple[Override, ...] = ()

@@ -10,6 +10,8 @@ from scipy.stats import rankdata
 
 from pegbox.bench.matrix import Cell
 from pegbox.bench.store import Store
+from pegbox.bench.superb import superb_score
+from pegbox.errors import RecipeError
 
 Key = tuple[str, str]
 
@@ -36,6 +38,7 @@ class Line:
     parameters: int
     artefact_bytes: int
     seconds: float
+    points: float  # the SUPERB score over the tasks that are done; NaN where they are none of SUPERB's
 
 
 def lines(cells: Iterable[Cell], store: Store) -> list[Line]:
@@ -71,12 +74,30 @@ def written(score: Score | None) -> str:
 
 def _score(results: Sequence[Mapping[str, Any]]) -> Score:
     first = results[0]
-    split = "test" if "test" in first["scores"] else "valid"
-    values = [each["scores"][split][first["metric"]] for each in results]
-    values = [math.nan if value is None else value for value in values]
+    values = [_number(each["scores"][_split(first)][first["metric"]]) for each in results]
     return Score(
         fmean(values), stdev(values) if len(values) > 1 else 0.0, len(values), first["better"], first["metric"]
     )
+
+
+def _points(tasks: Mapping[str, Sequence[Mapping[str, Any]]]) -> float:
+    means = {}
+    for task, results in tasks.items():
+        split = _split(results[0])
+        names = results[0]["scores"][split]
+        means[task] = {name: fmean(_number(each["scores"][split][name]) for each in results) for name in names}
+    try:
+        return superb_score(means)
+    except RecipeError:
+        return math.nan
+
+
+def _split(result: Mapping[str, Any]) -> str:
+    return "test" if "test" in result["scores"] else "valid"
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _line(key: Key, tasks: Mapping[str, Sequence[Mapping[str, Any]]], scores: Mapping[str, Score], rank: float) -> Line:
@@ -88,4 +109,5 @@ def _line(key: Key, tasks: Mapping[str, Sequence[Mapping[str, Any]]], scores: Ma
         parameters=max(result["parameters"]["delta"] for result in every),
         artefact_bytes=round(fmean(result["artefact_bytes"] for result in every)),
         seconds=sum(sum(result["seconds"].values()) for result in every),
+        points=_points(tasks),
     )
