@@ -22,6 +22,7 @@ needs_espeak = pytest.mark.skipif(not _espeak.available(), reason="eSpeak NG is 
 SPECS = {name: name for name in registry.names("corpora") if name.startswith("synthetic_")} | {
     "verify": 'synthetic_speakers(protocol="verify")',
     "mixed": "synthetic_sounds(mixed=True)",
+    "hard": "synthetic_keywords(hard=True)",
     "languages": 'synthetic_sentences(languages=["de", "fr", "it", "pl", "es"])',
 }
 SILENT = ("synthetic_sounds", "synthetic_music", "mixed")
@@ -160,10 +161,11 @@ def test_intents_and_slots_are_those_of_the_words(home: Path) -> None:
 
 
 @needs_espeak
-def test_silence_has_no_word_in_it(home: Path) -> None:
+@pytest.mark.parametrize("name", ["synthetic_keywords", "hard"])
+def test_silence_has_no_word_in_it(name: str, home: Path) -> None:
     """The loudest tenth of a second against the median one."""
     swing: dict[bool, list[float]] = {True: [], False: []}
-    for row in made("synthetic_keywords", home):
+    for row in made(SPECS[name], home):
         parts = [_vary.rms(part) for part in np.array_split(wave(row), 10)]
         assert len(wave(row)) == RATE
         swing[row.labels["word"] == "_silence_"].append(max(parts) / np.median(parts))

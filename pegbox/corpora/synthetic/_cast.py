@@ -7,9 +7,10 @@ from typing import Final
 import numpy as np
 from numpy.random import Generator
 
+from pegbox.audio import Wave
 from pegbox.corpora.synthetic._espeak import Spoken, Synthesizer, Voice
 from pegbox.corpora.synthetic._store import Split
-from pegbox.corpora.synthetic._vary import Ranges, Recorded, record
+from pegbox.corpora.synthetic._vary import RATE, Ranges, Recorded, record
 
 ENGLISH: Final = ("en-us", "en", "en-gb-scotland", "en-gb-x-rp", "en-029", "en-gb-x-gbclan", "en-gb-x-gbcwmd")
 # Without f2, f3, f5, Alicia, sandro and victor, whose sound differs from process to process.
@@ -55,6 +56,11 @@ class Studio:
             range=int(np.clip(voice.range * self.draw.uniform(low, high), 0, 99)),
         )
         return self.speech.say(text, changed)
+
+    def voiced(self, text: str, voice: Voice) -> Wave:
+        """Returns the text as spoken, from its first to its last sound."""
+        spoken = self.say(text, voice)
+        return spoken.wave[int(spoken.phonemes[0][1] * RATE) : int(spoken.phonemes[-1][2] * RATE)]
 
     def take(self, text: str, voice: Voice, ranges: Ranges) -> Recorded:
         """Returns the text as spoken and recorded."""

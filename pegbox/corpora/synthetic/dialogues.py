@@ -70,9 +70,7 @@ def _talk(studio: Studio, pair: tuple[Speaker, Speaker]) -> tuple[Wave, list[Tur
     mixed, turns, end = np.zeros(0, np.float32), list[Turn](), 0.0
     for number in range(int(studio.draw.integers(4, 8))):
         speaker = pair[number % 2]
-        spoken = studio.say(_text.sentence(studio.draw, "en-us"), speaker.voice)
-        begin, stop = spoken.phonemes[0][1], spoken.phonemes[-1][2]
-        voiced = spoken.wave[int(begin * RATE) : int(stop * RATE)]
+        voiced = studio.voiced(_text.sentence(studio.draw, "en-us"), speaker.voice)
         start = max(0.0, end + studio.draw.uniform(-0.8, 0.6)) if turns else studio.draw.uniform(0.0, 0.5)
         first = int(start * RATE)
         mixed = np.pad(mixed, (0, max(0, first + len(voiced) - len(mixed))))
