@@ -87,7 +87,7 @@ def bench(
     except KeyboardInterrupt:
         console.print(f"pegbox: interrupted; the same command goes on, {len(board.done)} runs are finished")
         raise typer.Exit(130) from None
-    _print_scores(board, store)
+    _print_scores(board, store, made.score)
     for name, problem in board.failed.items():
         console.print(f"failed: {escape(name)}: {escape(problem)}", soft_wrap=True)
     if board.failed:
@@ -213,20 +213,22 @@ def _print_plan(outlooks: "Sequence[Outlook]", sums: "Total", workers: int) -> N
     console.print(table)
 
 
-def _print_scores(board: "Board", store: "Store") -> None:
+def _print_scores(board: "Board", store: "Store", score: str) -> None:
     from pegbox.bench.tables import lines, written
 
     found = lines(board.finals(), store)
     tasks = list(dict.fromkeys(task for line in found for task in line.scores))
     metrics = {task: score.metric for line in found for task, score in line.scores.items()}
     several = len({line.backbone for line in found}) > 1
-    table = Table(
-        *(["backbone"] if several else []), "method", *(f"{t}\n{metrics[t]}" for t in tasks), "rank", "trained"
-    )
+    points = {(line.backbone, line.method): f"{line.points:.1f}" for line in found if score == "superb"}
+    heads = [f"{task}\n{metrics[task]}" for task in tasks]
+    heads += ["rank", *([f"SUPERB score\nover {len(tasks)} tasks"] if points else []), "trained"]
+    table = Table(*(["backbone"] if several else []), "method", *heads)
     for line in sorted(found, key=lambda line: line.rank):
         name = [line.backbone] if several else []
         fields = [written(line.scores.get(task)) for task in tasks]
-        table.add_row(*map(escape, (*name, line.method)), *fields, f"{line.rank:.2f}", f"{line.parameters:,}")
+        rest = [f"{line.rank:.2f}", *([points[line.backbone, line.method]] if points else []), f"{line.parameters:,}"]
+        table.add_row(*map(escape, (*name, line.method)), *fields, *rest)
     width = None if sys.stdout.isatty() else 60 + 18 * len(tasks)
     Console(width=width).print(table)
 
