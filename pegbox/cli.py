@@ -14,6 +14,7 @@ from rich.table import Table
 
 from pegbox import cli_corpus, registry
 from pegbox import recipe as recipe_
+from pegbox.cli_bench_report import reporting
 from pegbox.cli_exchange import OtherBackbone, RunFolder, exchanging
 from pegbox.errors import PegboxError, RecipeError
 
@@ -25,6 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(exchanging)
+app.add_typer(reporting)
 app.add_typer(cli_corpus.app, name="corpus")
 
 RecipeFile = Annotated[Path | None, typer.Argument(help="A recipe in TOML; the options below override it.")]

@@ -37,10 +37,12 @@ ALLOWED = {
     "progress": {"training", "recipe", "errors"},
     "cli": {
         *{"run", "training", "curves", "progress", "recipe", "registry", "demo", "cli_exchange", "cli_corpus"},
-        "errors",
+        *{"cli_bench_report", "errors"},
     },
     "cli_exchange": {"exchange"},
     "cli_corpus": {"census", "errors"},
+    "cli_bench_report": {"bench"},
+    "bench": {"recipe", "registry", "audio", "rows", "errors"},
     "census": {"corpora", "rows", "audio", "registry", "errors"},
     "demo": {"run", "corpora", "audio", "progress", "curves", "errors"},
     "__main__": {"cli"},
@@ -52,6 +54,7 @@ ONLY_IN = {
     "peft": {"methods"},
     "datasets": {"corpora"},
     "ray": set(),
+    "plotly": {"bench"},
     "torchaudio": set(),
     "torchcodec": set(),
 }

@@ -1,0 +1,1 @@
+"""Bench: what many runs say together: reports, comparisons, statistics, and numbers that others published."""
