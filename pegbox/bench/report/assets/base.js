@@ -65,6 +65,12 @@ function changed() {
   for (const listener of listeners) listener();
 }
 
+let waiting = 0;
+function soon() {
+  clearTimeout(waiting);
+  waiting = setTimeout(changed, 120);
+}
+
 // A table that sorts by its heads and shows as many rows as asked, so that thousands stay quick.
 function grid(columns, rows, options = {}) {
   const sort = options.sort || { key: null, up: true };

@@ -13,7 +13,7 @@ function filters() {
   const draw = () => {
     const backbones = [...new Set(board().rows.map((row) => row.backbone))].sort();
     const search = make("input", { type: "search", placeholder: "Filter backbone or method", "aria-label": "Filter", value: state.words,
-      oninput: (event) => { state.words = event.target.value; changed(); } });
+      oninput: (event) => { state.words = event.target.value; soon(); } });
     const suites = data.boards.map((each, place) => [place, suiteName(each.suite)]);
     const change = (place) => { state.suite = Number(place); state.hidden.clear(); state.backbone = ""; draw(); changed(); };
     fill(bar, search,

@@ -8,7 +8,7 @@ function layout(more) {
   const [ink, soft, line] = ["--ink", "--soft", "--line"].map((name) => style.getPropertyValue(name).trim());
   const axis = { gridcolor: line, linecolor: line, zeroline: false, automargin: true, tickfont: { color: soft }, title: { font: { color: soft } } };
   const merged = { font: { family: "system-ui, sans-serif", size: 12, color: ink }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-    margin: { l: 56, r: 12, t: 12, b: 46 }, colorway: COLOURS, hoverlabel: { align: "left" }, legend: { orientation: "h", y: -0.2 }, ...more };
+    margin: { l: 56, r: 12, t: 12, b: 46 }, colorway: COLOURS, hoverlabel: { align: "left" }, legend: { orientation: "h", x: 0, y: 1.03, yanchor: "bottom", maxheight: 0.3 }, ...more };
   merged.xaxis = { ...axis, ...more.xaxis };
   merged.yaxis = { ...axis, ...more.yaxis };
   return merged;
@@ -51,13 +51,14 @@ function spread(points) {
   const free = points.some((point) => !(point.x > 0));
   for (const point of points) if (!(point.x > 0)) point.x = 10 ** (low - 1);
   if (high - low < 2 && !free) return {};
-  const decades = [...Array(high - low + 1).keys()].map((place) => low + place);
-  return { tickvals: [...(free ? [10 ** (low - 1)] : []), ...decades.map((decade) => 10 ** decade)], ticktext: [...(free ? ["0"] : []), ...decades.map(decimal)] };
+  const steps = high - low > 2 ? [1] : [1, 2, 5];
+  const values = [...Array(high - low + 1).keys()].flatMap((place) => steps.map((step) => step * 10 ** (low + place)));
+  return { tickvals: [...(free ? [10 ** (low - 1)] : []), ...values], ticktext: [...(free ? ["0"] : []), ...values.map(decimal)] };
 }
 
-function decimal(decade) {
-  if (decade < 0) return String(10 ** decade);
-  return ["1", "10", "100", "1 k", "10 k", "100 k", "1 M", "10 M", "100 M", "1 G"][decade] || `1e${decade}`;
+function decimal(value) {
+  for (const [unit, name] of [[1e9, " G"], [1e6, " M"], [1e3, " k"]]) if (value >= unit) return +(value / unit).toPrecision(2) + name;
+  return String(+value.toPrecision(2));
 }
 
 function costOf(row, column) {
@@ -91,19 +92,22 @@ function drawCurves(body) {
   const column = columns.find((each) => each.task === curves.task) || columns[0];
   const turn = (key) => (value) => { curves[key] = key === "what" ? Number(value) : value; drawCurves(body); };
   const chart = make("div", { class: "chart", id: "curves" });
-  const rows = rowsShown().filter((row) => row.cells[column.task]).slice(0, 30);
-  const traces = rows.flatMap((row, place) => row.cells[column.task].runs.slice(0, 5).map((run, turn_) => curveTrace(data.runs[run], run, label(row), place, turn_)));
+  const all = rowsShown().filter((row) => row.cells[column.task]);
+  const rows = all.slice(0, 15);
   fill(body, make("div", { class: "bar" }, choice("task", columns.map((each) => [each.task, each.task]), column.task, turn("task")), choice("show", MEASURES, curves.what, turn("what"))), chart,
-    make("p", { class: "say" }, `A line a run, a colour a row of the leaderboard; the star is the step that was chosen. ${rows.length} rows are drawn: filter to see others.`));
-  plot(chart, traces, { xaxis: { title: { text: "step" } }, yaxis: { title: { text: plain(curves.what === 3 ? `validation ${column.metric}` : MEASURES.find(([key]) => key === curves.what)[1]) } } },
-    (point) => openRun(point.data.meta));
+    make("p", { class: "say" }, `A line a run, a colour a row of the leaderboard; the star is the step that was chosen. ${rows.length < all.length ? `The first ${rows.length} of ${all.length} rows: filter to see others.` : ""}`));
+  plot(chart, rows.flatMap((row, place) => curveTraces(label(row), row.cells[column.task].runs.slice(0, 10), COLOURS[place % COLOURS.length])),
+    { xaxis: { title: { text: "step" } }, yaxis: { title: { text: plain(curves.what === 3 ? `validation ${column.metric}` : MEASURES.find(([key]) => key === curves.what)[1]) } } },
+    (point) => openRun(point.customdata));
 }
 
-function curveTrace(run, place, name, colour, turn) {
-  const best = run.facts.best_step;
-  return { name: plain(name), legendgroup: String(colour), showlegend: turn === 0, meta: place, mode: "lines+markers", x: run.curve.map((point) => point[0]), y: run.curve.map((point) => point[curves.what]),
-    line: { width: 1.5, color: COLOURS[colour % COLOURS.length] }, text: plain(run.name), hovertemplate: "%{text}<br>step %{x}: %{y}<extra></extra>",
-    marker: { color: COLOURS[colour % COLOURS.length], symbol: run.curve.map((point) => point[0] === best ? "star" : "circle"), size: run.curve.map((point) => point[0] === best ? 12 : 4) } };
+// All runs of a row are one trace, with gaps between them: ten times quicker than a trace a run.
+function curveTraces(name, runs, color) {
+  const points = runs.flatMap((place) => [...data.runs[place].curve.map((point) => [point[0], point[curves.what], place]), [null, null, place]]);
+  const best = points.filter(([step, , place]) => step !== null && step === data.runs[place].facts.best_step);
+  const trace = (kept, more) => ({ name: plain(name), legendgroup: plain(name), x: kept.map((point) => point[0]), y: kept.map((point) => point[1]), customdata: kept.map((point) => point[2]),
+    text: kept.map((point) => plain(data.runs[point[2]].name)), hovertemplate: "%{text}<br>step %{x}: %{y}<extra></extra>", ...more });
+  return [trace(points, { mode: "lines", line: { width: 1.5, color } }), trace(best, { mode: "markers", showlegend: false, marker: { symbol: "star", size: 12, color, line: { width: 0 } } })];
 }
 
 function heat(x, y, z, more = {}) {
@@ -124,7 +128,7 @@ function drawLayers(body) {
   const most = Math.max(...rows.map(([, found]) => found.length));
   const names = rows.map(([row], place) => plain(`${row.backbone} ${label(row)}`).slice(0, 44) + "\u200b".repeat(place));
   plot(chart, [heat([...Array(most).keys()], names, rows.map(([, found]) => found), { hovertemplate: "%{y}<br>layer %{x}: %{z:.3f}<extra></extra>" })],
-    { xaxis: { title: { text: "hidden state (0: what enters the first block)" }, dtick: 1, showgrid: false }, yaxis: { showgrid: false } });
+    { xaxis: { title: { text: "hidden state" }, dtick: 1, showgrid: false }, yaxis: { showgrid: false } });
 }
 
 function meanLayers(cell) {
@@ -139,8 +143,8 @@ function importanceCharts(reports) {
   const draw = () => boxes.forEach(([key, box]) => {
     const traces = reports.filter(([, report]) => report[key]).map(([name, report], place) => importanceTrace(key, plain(name), report[key], place));
     plot(box.lastChild, traces, key === "mass"
-      ? { xaxis: { type: "log", title: { text: "share P of all entries" } }, yaxis: { range: [0, 1.02] } }
-      : { xaxis: { type: "category" }, yaxis: { rangemode: "tozero" }, barmode: "group" });
+      ? { xaxis: { type: "log", dtick: 1, title: { text: "share P of all entries" } }, yaxis: { range: [0, 1.02] } }
+      : { xaxis: { rangemode: "tozero" }, yaxis: { type: "category", autorange: "reversed" }, barmode: "group", showlegend: false });
   });
   return [make("div", { class: "pair" }, boxes.map(([, box]) => box)), draw];
 }
@@ -151,8 +155,8 @@ function importanceTrace(key, name, table, place) {
     const points = rows.map(([share, part]) => [Number(share), part]).sort((a, b) => a[0] - b[0]);
     return { name, mode: "lines+markers", x: points.map((each) => each[0]), y: points.map((each) => each[1]), line: { color: colour }, hovertemplate: "P = %{x}: %{y:.3f}<extra></extra>" };
   }
-  return { name, type: "bar", x: rows.map(([place_]) => plain(place_)), y: rows.map(([, row]) => row[0]), marker: { color: colour },
-    customdata: rows.map(([, row]) => [row[2], row[1]]), hovertemplate: "%{x}: %{y:.3f} of the importance, %{customdata[0]} of %{customdata[1]} entries chosen<extra></extra>" };
+  return { name, type: "bar", orientation: "h", y: rows.map(([part]) => plain(part)), x: rows.map(([, row]) => row[0]), marker: { color: colour },
+    customdata: rows.map(([, row]) => [row[2], row[1]]), hovertemplate: "%{y}: %{x:.3f} of the importance, %{customdata[0]} of %{customdata[1]} entries chosen<extra></extra>" };
 }
 
 function drawImportance(body) {
