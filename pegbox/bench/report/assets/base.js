@@ -65,6 +65,12 @@ function changed() {
   for (const listener of listeners) listener();
 }
 
+function grouped(items, key) {
+  const found = new Map();
+  for (const item of items) found.set(key(item), found.get(key(item)) || []).get(key(item)).push(item);
+  return [...found.values()];
+}
+
 let waiting = 0;
 function soon() {
   clearTimeout(waiting);

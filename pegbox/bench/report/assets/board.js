@@ -45,7 +45,7 @@ function drawBoard(body) {
   const shown = [
     { key: "backbone", name: "backbone", text: true, value: (row) => row.backbone },
     { key: "method", name: "method", text: true, value: label, show: methodCell },
-    { key: "rank", name: "rank", small: "mean over tasks", value: (row) => row.rank, show: rankCell },
+    { key: "rank", name: "rank", small: "mean", value: (row) => row.rank, show: rankCell },
     ...tasks,
     { key: "trained", name: "trained", small: "in the backbone", value: (row) => row.trained,
       show: (row) => [whole(row.trained), make("small", { class: "none" }, ` ${percent(row.share)}`)] },

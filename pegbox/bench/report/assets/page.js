@@ -15,20 +15,16 @@ function head() {
 
 function drawPublished(body) {
   const own = new Set(data.boards.map((each) => each.suite));
-  const tables = new Map();
-  for (const number of data.published) {
-    const key = [number.source, number.table].join("\0");
-    tables.set(key, [...(tables.get(key) || []), number]);
-  }
+  const tables = grouped(data.published, (number) => `${number.source}\0${number.table}`);
   const told = Object.entries(data.certainties).map(([name, text]) => `${name}: ${text}`).join("; ");
-  const ordered = [...tables.values()].sort((a, b) => (b[0].suite === board()?.suite) - (a[0].suite === board()?.suite));
+  const ordered = tables.sort((a, b) => (b[0].suite === board()?.suite) - (a[0].suite === board()?.suite));
   fill(body, make("p", { class: "say" }, told + "."), ordered.map((numbers) => publishedTable(numbers, own.has(numbers[0].suite))));
 }
 
 function publishedTable(numbers, open) {
   const first = numbers[0], key = (number) => `${number.task} \0${number.metric}`;
   const columns = [...new Map(numbers.map((number) => [key(number), number])).values()];
-  const rows = [...Map.groupBy(numbers, (number) => `${number.backbone}\0${number.method}`).values()];
+  const rows = grouped(numbers, (number) => `${number.backbone}\0${number.method}`);
   const faults = new Set(numbers.filter((number) => number.defect).map((number) => number.defect));
   const find = (row, column) => row.find((number) => key(number) === key(column));
   const shown = [
