@@ -38,6 +38,7 @@ def test_the_interval_of_an_accuracy_is_that_of_the_binomial() -> None:
     assert found.drawn == "clips" and found.resamples == 4000
 
 
+@settings(deadline=None)
 @given(right=st.integers(0, 40), count=st.integers(40, 60), resamples=st.integers(20, 200))
 def test_an_interval_lies_around_the_score_and_within_its_range(right: int, count: int, resamples: int) -> None:
     found = interval([hits(right, count)], resamples)
@@ -151,6 +152,7 @@ def test_other_scores_are_tested_by_the_bootstrap() -> None:
     assert found.test == "bootstrap" and found.p < 0.05 and found.difference > 0
 
 
+@settings(deadline=None)
 @given(scores=st.dictionaries(st.text(max_size=3), finite, min_size=1, max_size=8), better=direction)
 def test_ranks_follow_the_order_and_sum_to_what_they_must(scores: dict[str, float], better: Any) -> None:
     ranks = mean_ranks({row: {"t": value} for row, value in scores.items()}, {"t": better})

@@ -74,7 +74,10 @@ def render(title: str, shown: Mapping[str, Any]) -> str:
 
 def embedded(value: Any) -> str:
     """Returns JSON that cannot end the script element it stands in; what is not a number becomes null."""
-    text = json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    try:
+        text = _json(value)
+    except ValueError:  # some number is none; looking at each costs as much as all the rest
+        text = _json(_finite(value))
     for sign in "<>&\u2028\u2029":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     return text
@@ -150,6 +153,10 @@ def _run(run: Recorded, seen: Seen) -> dict[str, Any]:
         "recipe": run.recipe,
         "again": again(run),
     }
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def _notes(boards: Iterable[Board]) -> list[str]:

@@ -114,7 +114,7 @@ def _layers(run: Recorded) -> tuple[float, ...]:
         return ()
     try:
         with safe_open(path, "numpy") as file:
-            raw = file.get_tensor("layers").astype(np.float64) if "layers" in file.keys() else np.zeros(0)  # noqa: SIM118
+            raw = file.get_tensor("layers").astype(np.float64) if "layers" in set(file.keys()) else np.zeros(0)
     except SafetensorError:
         return ()
     risen = np.exp(raw - raw.max()) if len(raw) else raw
