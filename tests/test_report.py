@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import re
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,14 @@ def test_nothing_to_report_is_said(tmp_path: Path) -> None:
         write([tmp_path], tmp_path / "report")
     with pytest.raises(RecipeError, match="no such folder"):
         write([tmp_path / "elsewhere"], tmp_path / "report")
+
+
+def test_without_plotly_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record(tmp_path / "run")
+    monkeypatch.setitem(sys.modules, "plotly.offline", None)
+    with pytest.raises(RecipeError, match=r"pip install 'pegbox\[report\]'"):
+        write([tmp_path], tmp_path / "report")
+    assert not (tmp_path / "report").exists()
 
 
 class Elements(HTMLParser):

@@ -1,6 +1,7 @@
 """The report's page in a real browser: it sorts, filters and opens runs, in light, dark and on a phone."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from shutil import which
 from typing import Any
 
@@ -66,6 +67,22 @@ def test_the_whole_page_is_drawn_without_a_word_on_the_console(
     assert page.evaluate("document.documentElement.scrollWidth") <= width, "wider than the window"
     assert HOSTILE in page.locator("#failed").inner_text()
     assert page.title() == "A page" and said == []
+    page.close()
+
+
+@pytest.mark.parametrize("kind", ["one run", "failed alone", "a sweep alone"])
+def test_a_page_of_little_is_a_page_too(browser: Any, tmp_path: Path, kind: str) -> None:
+    if kind == "failed alone":
+        fail(tmp_path / "run")
+    else:
+        record(tmp_path / "run", cell={"role": "sweep"} if kind == "a sweep alone" else None)
+    page, said = browser.new_page(), []
+    page.on("pageerror", lambda problem: said.append(str(problem)))
+    page.goto(write([tmp_path], tmp_path / "report")[0].as_uri())
+    last = page.locator("#failed" if kind == "failed alone" else "#runs")
+    last.scroll_into_view_if_needed()
+    last.locator("tbody tr").wait_for()
+    assert last.locator("tbody tr").count() == 1 and said == []
     page.close()
 
 

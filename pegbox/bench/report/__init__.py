@@ -44,7 +44,7 @@ def write(
         RecipeError: no runs below the folders, or plotly is missing.
     """
     options = options or Options()
-    found = collect(places)
+    found, charts = collect(places), page.library()  # what is missing is said before anything takes time
     looked = [(run, look(run)) for run in watch(found.runs)]
     made = boards(found.runs, {run.name: seen.evidence for run, seen in looked}, options.resamples)
     numbers = _published(options.published, {run.cell.suite for run in found.runs})
@@ -53,7 +53,7 @@ def write(
     shown = page.data(about, made, looked, found.failed, numbers, heard)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "index.html").write_text(page.render(options.title, shown), encoding="utf-8")
+        (out / "index.html").write_text(page.render(options.title, shown, charts), encoding="utf-8")
         return [out / "index.html", *_write_tables(out, found, made, numbers)]
     except OSError as problem:
         raise PegboxError(f"{out}: cannot write here ({problem.strerror}); choose another --out") from problem

@@ -49,23 +49,28 @@ def data(
     }
 
 
-def render(title: str, shown: Mapping[str, Any]) -> str:
-    """Returns the page.
+def library() -> str:
+    """Returns the script that draws charts.
 
     Raises:
-        RecipeError: without plotly, which draws its charts.
+        RecipeError: without plotly, whose script it is.
     """
     try:
         from plotly.offline import get_plotlyjs
     except ImportError:
         raise RecipeError("the report's charts need plotly: pip install 'pegbox[report]'") from None
+    return str(get_plotlyjs())
+
+
+def render(title: str, shown: Mapping[str, Any], charts: str) -> str:
+    """Returns the page, with the library of its charts inside."""
     assets = files("pegbox.bench.report") / "assets"
     text = {name: (assets / name).read_text(encoding="utf-8") for name in ("page.html", "page.css", *_SCRIPTS)}
     parts = {
         "title": html.escape(title),
         "style": text["page.css"],
         "data": embedded(shown),
-        "plotly": get_plotlyjs(),
+        "plotly": charts,
         "script": "\n".join(text[name] for name in _SCRIPTS),
     }
     pieces = text["page.html"].split("@@")  # text, name, text, name … text

@@ -88,7 +88,8 @@ function scoreCell(row, column) {
 
 function drawRuns(body) {
   const words = state.words.toLowerCase().split(/\s+/).filter(Boolean);
-  const rows = data.runs.map((run, place) => ({ ...run, place })).filter((run) => run.suite === board().suite
+  const ranked = new Set(data.boards.map((each) => each.suite)); // a suite of sweeps alone has no leaderboard to choose it by
+  const rows = data.runs.filter((run) => (run.suite === board()?.suite || !ranked.has(run.suite))
     && (!state.backbone || run.backbone === state.backbone) && words.every((word) => `${run.name} ${run.backbone} ${run.method}`.toLowerCase().includes(word)));
   const columns = [
     { key: "name", name: "run", text: true, value: (run) => run.name,

@@ -73,7 +73,7 @@ function sections() {
     boards && ["errors", "Clips that are hard", "Clips that most runs have among their worst. A run's own confusions and worst clips open with its score.", drawHard],
     boards && ["layersum", "Layers", "Softmax weights of the trained layer sum, mean over a cell's runs. State 0 is what enters the first block.", drawLayers],
     boards && data.runs.some((run) => Object.keys(run.importance).length) && ["children", "Child networks", "Where the task's gradient says importance lies, before training.", drawImportance],
-    boards && ["runs", "All runs", null, drawRuns],
+    data.runs.length && ["runs", "All runs", null, drawRuns],
     data.published.length && ["published", "Published numbers", "Not of these runs: other code, data and hardware. What is known to be wrong with a number is said beside it.", drawPublished],
     data.failed.length && ["failed", "Failed runs", null, drawFailed],
     data.notes.length && ["notes", "Notes", null, drawNotes],
