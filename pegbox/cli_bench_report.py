@@ -1,6 +1,7 @@
 """The commands `pegbox report` and `pegbox compare`. Heavy imports stay inside."""
 
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -54,10 +55,11 @@ def compare(
 ) -> None:
     """Compare two runs of one task: recipes, scores with a paired test, curves, and clips that only one gets right."""
     from pegbox.bench.compare import compare as compare_
+    from pegbox.bench.report.page import finite
 
     found = compare_(first, second)
     if as_json:
-        typer.echo(json.dumps(asdict(found), indent=1, ensure_ascii=False))
+        typer.echo(json.dumps(finite(asdict(found)), indent=1, ensure_ascii=False))
         return
     _print(found, clips)
 
@@ -78,12 +80,12 @@ def _print(found: "Comparison", clips: int) -> None:
         console.print(_told(found.test, found.metric, found.better))
     for name, line in found.curves.items():
         console.print(f"{name:>7} {line}", markup=False)
-    for title, part in (
-        ("only the first is right", found.first_better),
-        ("only the second is right", found.second_better),
-    ):
+    if not found.judged:
+        console.print("clips alone are neither right nor wrong in this task")
+        return
+    for title, part in (("first", found.first_better), ("second", found.second_better)):
         rows = [(each.id, each.true, each.first, each.second) for each in part[:clips]]
-        console.print(f"{title}: {len(part)} clips")
+        console.print(f"clips on which the {title} is better: {len(part)}")
         _rows(console, ("clip", "true", "first said", "second said"), rows)
 
 
@@ -91,7 +93,8 @@ def _told(test: "Paired", metric: str, better: str) -> str:
     verdict = "better" if (test.difference > 0) == (better == "max") else "worse"
     how = f"{verdict} by {abs(test.difference):.4f}" if test.difference else "as good"
     where = f"95 % interval of the difference {test.low:+.4f} to {test.high:+.4f}"
-    return f"{metric}: the first is {how}; {where}; p = {test.p:.4f}, paired {test.test} over {test.units} units"
+    sure = "too few units for a test" if math.isnan(test.p) else f"p = {test.p:.4f}, paired {test.test}"
+    return f"{metric}: the first is {how}; {where}; {sure}; {test.units} units"
 
 
 def _rows(console: Console, head: "Sequence[str]", rows: "Sequence[Sequence[str]]") -> None:

@@ -109,6 +109,16 @@ def test_verification_draws_speakers_and_gives_the_tasks_own_rate() -> None:
     assert around.drawn == "speakers" and around.low <= eer <= around.high
 
 
+def test_few_speakers_make_no_test() -> None:
+    task = tasks.build("verify")
+    few, many = (
+        [evidence("eer", rows, math.inf, lambda: task) for rows in (voices(n, 4, 0.3), voices(n, 4, 3.0))]
+        for n in (6, 14)
+    )
+    assert math.isnan(paired(few[:1], few[1:]).p) and paired(few[:1], few[1:]).difference < 0
+    assert paired(many[:1], many[1:]).p < 0.05
+
+
 def test_copies_of_one_speaker_are_not_two() -> None:
     task, rows = tasks.build("verify"), voices(3, 4, 1.0)
     found = evidence("eer", rows, task.score(rows)["eer"], lambda: task)

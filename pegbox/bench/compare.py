@@ -50,6 +50,7 @@ class Comparison:
     scores: Mapping[str, tuple[float, float]]
     test: Paired | None
     curves: Mapping[str, str]
+    judged: bool  # whether a clip alone is right or wrong in this task
     first_better: tuple[Clip, ...]
     second_better: tuple[Clip, ...]
 
@@ -76,6 +77,7 @@ def compare(first: Path, second: Path) -> Comparison:
         scores=_scores(pairs),
         test=_tested(pairs, rows),
         curves={name: _line(one, run) for name, run in (("first", one), ("second", other))},
+        judged=_wrong(one, rows[0][0][0]) is not None,
         first_better=better[0],
         second_better=better[1],
     )

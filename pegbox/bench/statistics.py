@@ -23,6 +23,7 @@ RESAMPLES: Final = 1000
 SLOW_RESAMPLES: Final = 200  # where every draw is a call of the task's whole score
 _PERMUTATIONS: Final = 9999
 _CLOSE: Final = 1e-6
+_FEWEST: Final = 10  # units: of fewer, bootstrapped differences are too few to count
 
 
 class Evidence(Protocol):
@@ -152,7 +153,7 @@ def paired(first: Sequence[Evidence], second: Sequence[Evidence], seed: int = 0)
     """Returns the difference of two methods' mean scores, run by run on the same units.
 
     Ratios are tested by exchanging the two methods' clips at random (all ways, where there are few clips); other
-    scores by how often the bootstrapped difference crosses zero.
+    scores by how often the bootstrapped difference crosses zero, where p of fewer than 10 units is not a number.
     """
     once = [np.mean([run.scores(np.ones((1, len(run.units))))[0] for run in runs]) for runs in (first, second)]
     drawn = means(first, RESAMPLES, seed) - means(second, RESAMPLES, seed)
@@ -160,8 +161,11 @@ def paired(first: Sequence[Evidence], second: Sequence[Evidence], seed: int = 0)
     low, high = np.quantile(drawn, [0.025, 0.975]) if len(drawn) else (math.nan, math.nan)
     ratios = [[run for run in runs if isinstance(run, Ratio)] for runs in (first, second)]
     test: Literal["permutation", "bootstrap"] = "permutation" if len(ratios[0]) == len(first) else "bootstrap"
-    p = _exchanged(ratios[0], ratios[1], seed) if test == "permutation" else _crossing(drawn)
     units = {unit for run in first for unit in run.units}
+    if test == "permutation":
+        p = _exchanged(ratios[0], ratios[1], seed)
+    else:
+        p = _crossing(drawn) if len(units) >= _FEWEST else math.nan
     return Paired(float(once[0] - once[1]), float(low), float(high), p, test, len(units))
 
 

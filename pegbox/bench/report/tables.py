@@ -13,7 +13,10 @@ def leaderboard(board: Board) -> Table:
     """Returns one leaderboard: mean ± deviation [interval] by task."""
     names = [f"{column.task} ({column.metric}, {column.better})" for column in board.columns]
     head = ("backbone", "method", "rank", *names, "trained", "seconds", "kB")
-    rows = [[row.backbone, _method(row), _rank(row), *_scores(row, board.columns), *_costs(row)] for row in board.rows]
+    rows = [
+        [row.backbone, _method(row), _rank(row, len(board.columns)), *_scores(row, board.columns), *_costs(row)]
+        for row in board.rows
+    ]
     return Table(f"Leaderboard {board.suite}".strip(), head, rows, 2)
 
 
@@ -83,8 +86,9 @@ def _method(row: Row) -> str:
     return f"{row.method} · {row.extra}" if row.extra else row.method
 
 
-def _rank(row: Row) -> str:
-    return "–" if math.isnan(row.rank) else f"{row.rank:.2f} of {row.ranked}"
+def _rank(row: Row, columns: int) -> str:
+    some = f" ({row.ranked} of {columns} tasks)" if row.ranked < columns else ""
+    return "–" if math.isnan(row.rank) else f"{row.rank:.2f}{some}"
 
 
 def _costs(row: Row) -> tuple[str, str, str]:
