@@ -16,6 +16,7 @@ from rich.table import Table
 from pegbox import cli_corpus, registry
 from pegbox import recipe as recipe_
 from pegbox.cli_bench import benching
+from pegbox.cli_bench_report import reporting
 from pegbox.cli_exchange import OtherBackbone, RunFolder, exchanging
 from pegbox.errors import PegboxError, RecipeError
 
@@ -26,8 +27,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.add_typer(exchanging)
-app.add_typer(benching)
+for commands in (exchanging, benching, reporting):
+    app.add_typer(commands)
 app.add_typer(cli_corpus.app, name="corpus")
 
 RecipeFile = Annotated[Path | None, typer.Argument(help="A recipe in TOML; the options below override it.")]

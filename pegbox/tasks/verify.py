@@ -128,14 +128,21 @@ class Verify:
 
     def score(self, predictions: Sequence[dict[str, Any]]) -> dict[str, float]:
         """Returns EER and minDCF over the pairs."""
+        _, _, same, scores = self.compared(predictions)
+        cost = _trials.least_cost(same, scores, self.p_target, self.c_miss, self.c_false)
+        return {"eer": _trials.equal_error_rate(same, scores), "min_dcf": cost}
+
+    def compared(
+        self, predictions: Sequence[dict[str, Any]]
+    ) -> tuple[_trials.Array, _trials.Array, _trials.Array, _trials.Array]:
+        """Returns of every pair the places of its clips, whether they match, and its score; each (pairs,)."""
         first, second, same = _trials.pairs(predictions)
         vectors = _trials.unit([row["embedding"] for row in predictions])
         scores = np.einsum("ij,ij->i", vectors[first], vectors[second])
         if self.normalise == "as" and all("cohort" in row for row in predictions):
             seen = np.array([row["cohort"] for row in predictions])
             scores = _trials.normalised(scores, seen[first], seen[second])
-        cost = _trials.least_cost(same, scores, self.p_target, self.c_miss, self.c_false)
-        return {"eer": _trials.equal_error_rate(same, scores), "min_dcf": cost}
+        return first, second, same, scores
 
     @property
     def _size(self) -> int:
