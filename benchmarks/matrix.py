@@ -1,7 +1,7 @@
 """A matrix that is killed at random moments beside an unbroken one: `python benchmarks/matrix.py --out runs/matrix`.
 
-Runs a suite twice: in a cold cache without any interruption, then in the cache that it left, killed several times with all
-its processes and started again. Compares every run's scores and counts runs that were done twice.
+Runs a suite twice: in a cold cache without any interruption, then in the cache that it left, killed several times with
+all its processes and started again. Compares every run's scores and counts runs that were done twice.
 """
 
 import argparse
