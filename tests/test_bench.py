@@ -20,7 +20,7 @@ from pegbox.bench.board import Board
 from pegbox.bench.mirror import Mirror
 from pegbox.bench.progress import see
 from pegbox.bench.store import Store
-from pegbox.bench.tables import Score, lines, mean_ranks, written
+from pegbox.bench.tables import Score, lines, written
 from pegbox.bench.work import perform
 from pegbox.cli import main
 from pegbox.cli_bench import share
@@ -215,18 +215,7 @@ def test_watch_says_where_no_matrix_is(tmp_path: Path):
         see(tmp_path)
 
 
-def test_ranks_are_over_the_tasks_that_all_have():
-    def score(mean: float, better: str) -> Score:
-        return Score(mean, 0.0, 1, better, "x")
-
-    ranks = mean_ranks(
-        {
-            ("b", "one"): {"up": score(0.9, "max"), "down": score(0.1, "min"), "more": score(0.0, "max")},
-            ("b", "two"): {"up": score(0.8, "max"), "down": score(0.2, "min")},
-            ("b", "three"): {"up": score(float("nan"), "max"), "down": score(0.1, "min")},
-        }
-    )
-    assert ranks == {("b", "one"): 1.25, ("b", "two"): 2.5, ("b", "three"): 2.25}
+def test_a_field_that_is_missing_is_a_dash():
     assert written(None) == "–" and written(Score(0.5, 0.0, 1, "max", "x")) == "0.500"
 
 
@@ -235,6 +224,7 @@ def test_lines_hold_what_a_table_shows(unbroken: Path, file: Path):
     found = {line.method: line for line in lines(cells, Store(unbroken))}
     assert found["weighted_sum"].parameters == 0 < found["lora(rank=2)"].parameters
     assert found["weighted_sum"].scores["pitch"].runs == 2
+    assert sorted(line.rank for line in found.values()) in ([1.0, 2.0], [1.5, 1.5])
 
 
 def _wait(seen: Any, limit: float = 120.0) -> None:

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
+from sklearn.metrics import average_precision_score
 
 from pegbox import tasks
 from pegbox.bench import statistics
-from pegbox.bench.statistics import Ratio, Trials, Whole, evidence, interval, mean_ranks, paired
+from pegbox.bench.evidence import Precisions, Ratio, Trials, Whole, evidence
+from pegbox.bench.statistics import interval, mean_ranks, paired
 
 finite = st.floats(-1e6, 1e6, allow_nan=False).map(lambda value: round(value, 6))
 direction = st.sampled_from(["max", "min"])
@@ -177,3 +179,31 @@ def test_ranks_with_gaps_equals_and_no_numbers() -> None:
     ranks = mean_ranks(scores, {"x": "max", "y": "min"})
     assert ranks["a"] == (1.25, 2) and ranks["b"] == (1.5, 1) and ranks["c"] == (2.5, 2)
     assert math.isnan(ranks["d"][0]) and ranks["d"][1] == 0
+
+
+def test_precision_of_drawn_clips_is_that_of_the_same_clips_repeated() -> None:
+    draw = np.random.default_rng(0)
+    for _ in range(50):
+        wanted, given = draw.integers(0, 2, 30).astype(float), draw.integers(0, 9, 30) / 9
+        weights = draw.integers(0, 4, 30).astype(float)
+        places = np.repeat(np.arange(30), weights.astype(int))
+        found = Precisions(("",) * 30, wanted[:, None], given[:, None]).scores(weights[None])
+        assert found[0] == pytest.approx(average_precision_score(wanted[places], given[places]), abs=1e-12)
+
+
+def test_tags_turns_and_slots_have_a_quick_way_that_gives_the_tasks_own_score() -> None:
+    tags = [
+        {"id": str(i), "true": "a,b" if i % 3 else "b,c", "probabilities": {"a": i / 9, "b": 0.5, "c": 0.1}}
+        for i in range(9)
+    ]
+    turns = [{"id": str(i), "true": '[["x", 0.0, 2.0]]', "said": f'[["1", 0.{i}, 2.0]]'} for i in range(9)]
+    slots = [{"id": str(i), "true": "B-a one E-a", "said": "B-a one E-a" if i % 2 else "one"} for i in range(9)]
+    for spec, metric, rows, kind in (
+        ("tag", "mAP", tags, Precisions),
+        ("diarize", "der", turns, Ratio),
+        ("slots", "slot_type_f1", slots, Ratio),
+    ):
+        task = tasks.build(spec)
+        recorded = task.score(rows)[metric]
+        found = evidence(metric, rows, recorded, lambda task=task: task)
+        assert isinstance(found, kind) and found.scores(np.ones((1, 9)))[0] == pytest.approx(recorded)

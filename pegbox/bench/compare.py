@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pegbox.bench import statistics
+from pegbox.bench import evidence, statistics
 from pegbox.bench.report.read import Recorded, collect, predictions
 from pegbox.bench.report.seen import curve, evidence_of
 from pegbox.bench.statistics import Paired
@@ -164,7 +164,7 @@ def _differing(pairs: Sequence[Pair], rows: Sequence[Said]) -> tuple[tuple[Clip,
 
 def _wrong(run: Recorded, row: Mapping[str, Any]) -> float | None:
     """Returns how wrong a row is: a class 0 or 1, a text its error rate; None where a row alone is neither."""
-    parts = statistics.summands(run.metric, row)
+    parts = evidence.summands(run.metric, row)
     if parts is not None:
         return 1 - parts[0] if run.better == "max" else parts[0] / max(parts[1], 1)
     return float(row["said"] != row["true"]) if row["true"] in row.get("probabilities", {}) else None

@@ -4,11 +4,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import Any
-
-from scipy.stats import rankdata
+from typing import Any, Literal
 
 from pegbox.bench.matrix import Cell
+from pegbox.bench.statistics import mean_ranks
 from pegbox.bench.store import Store
 from pegbox.bench.superb import superb_score
 from pegbox.errors import RecipeError
@@ -23,13 +22,13 @@ class Score:
     mean: float
     deviation: float
     runs: int
-    better: str  # "max" or "min"
+    better: Literal["max", "min"]
     metric: str
 
 
 @dataclass(frozen=True)
 class Line:
-    """One backbone and method: its scores by task, mean rank among the methods, trained numbers, bytes and seconds."""
+    """One backbone and method: its scores by task, mean rank over its tasks, trained numbers, bytes and seconds."""
 
     backbone: str
     method: str
@@ -49,19 +48,10 @@ def lines(cells: Iterable[Cell], store: Store) -> list[Line]:
             of_method = found.setdefault((cell.backbone, cell.method), {})
             of_method.setdefault(cell.task, []).append(store.result(cell))
     scores = {key: {task: _score(results) for task, results in tasks.items()} for key, tasks in found.items()}
-    ranks = mean_ranks(scores)
-    return [_line(key, tasks, scores[key], ranks[key]) for key, tasks in found.items()]
-
-
-def mean_ranks(scores: Mapping[Key, Mapping[str, Score]]) -> dict[Key, float]:
-    """Returns each one's rank, 1 is best, averaged over the tasks that all have; NaN where there is no such task."""
-    common = set.intersection(*(set(tasks) for tasks in scores.values())) if scores else set()
-    table = []
-    for task in sorted(common):
-        signs = [-1.0 if tasks[task].better == "max" else 1.0 for tasks in scores.values()]
-        values = [sign * tasks[task].mean for sign, tasks in zip(signs, scores.values(), strict=True)]
-        table.append(rankdata([math.inf if math.isnan(value) else value for value in values]))
-    return {key: fmean(row[i] for row in table) if table else math.nan for i, key in enumerate(scores)}
+    means = {"\n".join(key): {task: score.mean for task, score in tasks.items()} for key, tasks in scores.items()}
+    better = {task: score.better for tasks in scores.values() for task, score in tasks.items()}
+    ranks = mean_ranks(means, better)
+    return [_line(key, tasks, scores[key], ranks["\n".join(key)][0]) for key, tasks in found.items()]
 
 
 def written(score: Score | None) -> str:

@@ -124,6 +124,12 @@ class Diarize:
         rates = _turns.error_rates([(_turns.read(row["true"]), _turns.read(row["said"])) for row in rows])
         return rates | ({"frame_accuracy": self._accuracy(rows)} if known else {})
 
+    def summands(self, row: Mapping[str, Any]) -> tuple[float, float]:
+        """Returns seconds that are wrong in a clip, and seconds of speech in it, of which DER is the ratio."""
+        true = _turns.read(row["true"])
+        spoken = sum(end - start for _, start, end in true)
+        return (_turns.error_rates([(true, _turns.read(row["said"]))])["der"] * spoken if spoken else 0.0), spoken
+
     def _active(self, turns: str, count: int) -> _turns.Array:
         rounded = self.protocol == "reference"
         return _turns.frames(_turns.read(turns), count, self.period, self.speakers, rounded)

@@ -103,6 +103,11 @@ class Slots:
             "cer": float(jiwer.cer(true, said)),
         }
 
+    def summands(self, row: Mapping[str, Any]) -> tuple[float, float]:
+        """Returns a clip's F1 of slot types, of which the score is the mean."""
+        wanted, found = (self.values(" ".join(row[side].split()), side == "said") for side in ("true", "said"))
+        return _slot_scores.type_f1(set(wanted), set(found)), 1.0
+
     def values(self, text: str, strip: bool = False) -> Values:
         """Returns the slots of a text that are opened and closed; `strip` takes lost marks out of their values."""
         found: dict[str, list[str]] = {}

@@ -15,6 +15,8 @@ from pegbox.errors import CorpusError, RecipeError, nearest
 from pegbox.tasks import _heads
 from pegbox.tasks._labels import learnable
 
+Array = np.ndarray[Any, np.dtype[Any]]
+
 _SURE: Final = 1e-6  # an AUC of 1 has no finite d'
 
 
@@ -94,16 +96,20 @@ class Tag:
 
     def score(self, predictions: Sequence[dict[str, Any]]) -> dict[str, float]:
         """Returns mAP, mAUC and d'; rows without chances count as sure of what they say."""
-        rows = [(self._split(row["true"]), self._chances(row)) for row in predictions]
-        names = sorted({name for true, chances in rows for name in (*true, *chances)})
-        wanted = np.array([[name in true for name in names] for true, _ in rows])
-        given = np.array([[chances.get(name, 0.0) for name in names] for _, chances in rows])
-        told = [n for n in range(len(names)) if 0 < wanted[:, n].sum() < len(rows)]
+        wanted, given = self.table(predictions)
+        told = [n for n in range(wanted.shape[1]) if 0 < wanted[:, n].sum() < len(wanted)]
         if not told:
-            raise CorpusError(f"{len(rows)} clips, and no tag that some have and others not: nothing to score")
+            raise CorpusError(f"{len(wanted)} clips, and no tag that some have and others not: nothing to score")
         precision = np.mean([average_precision_score(wanted[:, n], given[:, n]) for n in told])
         area = float(np.mean([roc_auc_score(wanted[:, n], given[:, n]) for n in told]))
         return {"mAP": float(precision), "mAUC": area, "d_prime": d_prime(area)}
+
+    def table(self, predictions: Sequence[Mapping[str, Any]]) -> tuple[Array, Array]:  # (clips, tags) both
+        """Returns which tags each clip has, and what chance it was given."""
+        rows = [(self._split(row["true"]), self._chances(row)) for row in predictions]
+        names = sorted({name for true, chances in rows for name in (*true, *chances)})
+        wanted = np.array([[name in true for name in names] for true, _ in rows])
+        return wanted, np.array([[chances.get(name, 0.0) for name in names] for _, chances in rows])
 
     def paced(self, seconds: float | None) -> "Tag":
         """Returns itself; refuses to take frames for tokens."""

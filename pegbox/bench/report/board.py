@@ -8,8 +8,9 @@ from statistics import fmean, stdev
 from typing import Any, Final, Literal
 
 from pegbox.bench import statistics
+from pegbox.bench.evidence import Evidence
 from pegbox.bench.report.read import Recorded
-from pegbox.bench.statistics import Evidence, Interval
+from pegbox.bench.statistics import Interval
 
 _PLACE: Final = ("backbone", "method", "task", "corpus", "seeds", "folds", "cache")
 

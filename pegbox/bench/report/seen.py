@@ -11,9 +11,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from pegbox import registry
-from pegbox.bench import statistics
+from pegbox.bench import evidence
+from pegbox.bench.evidence import Evidence
 from pegbox.bench.report.read import Recorded, number, predictions
-from pegbox.bench.statistics import Evidence
 
 MOST_CLASSES: Final = 60
 MOST_POINTS: Final = 60
@@ -87,7 +87,7 @@ def curve(run: Recorded) -> tuple[Point, ...]:
 
 def evidence_of(run: Recorded, rows: Sequence[Mapping[str, Any]]) -> Evidence:
     """Returns the evidence of a run's score, which is a finite number, in these predictions."""
-    return statistics.evidence(run.metric, rows, run.score, lambda: _task(run))
+    return evidence.evidence(run.metric, rows, run.score, lambda: _task(run))
 
 
 def wrongness(run: Recorded, row: Mapping[str, Any]) -> float | None:
@@ -95,7 +95,7 @@ def wrongness(run: Recorded, row: Mapping[str, Any]) -> float | None:
     chances = row.get("probabilities")
     if chances is not None and row["true"] in chances:
         return 1.0 - float(chances[row["true"]])
-    parts = statistics.summands(run.metric, row)
+    parts = evidence.summands(run.metric, row)
     if parts is None:
         return None
     wrong = 1 - parts[0] if run.better == "max" else parts[0] / max(parts[1], 1)
