@@ -18,6 +18,7 @@ from pegbox import recipe as recipe_
 from pegbox.cli_bench import benching
 from pegbox.cli_bench_report import reporting
 from pegbox.cli_exchange import OtherBackbone, RunFolder, exchanging
+from pegbox.cli_show import showing
 from pegbox.errors import PegboxError, RecipeError
 
 app = typer.Typer(
@@ -27,7 +28,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for commands in (exchanging, benching, reporting):
+for commands in (showing, exchanging, benching, reporting):
     app.add_typer(commands)
 app.add_typer(cli_corpus.app, name="corpus")
 
@@ -162,26 +163,6 @@ def predict(
     writer = csv.DictWriter(sys.stdout, fieldnames=list(flat[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(flat)
-
-
-@app.command()
-def show(
-    run: RunFolder,
-    curve: Annotated[Path | None, typer.Option(help="Draw the learning curve into this PNG, PDF or SVG file.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Show a run: parameters by part, scores, seconds; and draw its learning curve."""
-    from pegbox.progress import print_result, read_result
-
-    result = read_result(run)
-    if curve is not None:
-        from pegbox.curves import draw
-
-        draw(run, curve)
-    if as_json:
-        _print_json(result)
-    else:
-        print_result(result, run)
 
 
 @app.command()

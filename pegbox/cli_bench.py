@@ -125,8 +125,8 @@ def _matrix(file: str, backbone: Many, method: Many, task: Many, changes: Many) 
     from pegbox.bench import matrix as matrix_
 
     settings = override(matrix_.settings(file), changes or [])
-    given = {"backbones": backbone, "methods": method}
-    made = matrix_.make(settings | {key: value for key, value in given.items() if value})
+    made = matrix_.make(settings | ({"backbones": backbone} if backbone else {}))
+    made = matrix_.under(made, method) if method else made
     return matrix_.only(made, task) if task else made
 
 

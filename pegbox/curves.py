@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from pegbox.errors import RecipeError
+from pegbox import pictures
 from pegbox.run import load_trials
 from pegbox.training import logs
 
@@ -17,7 +17,7 @@ def draw(folder: Path, out: Path) -> None:
         RecipeError: without matplotlib, or when the folder holds no finished run.
     """
     trials = load_trials(folder)
-    figure = _figure(9, 3.6)
+    figure = pictures.figure(9, 3.6)
     left, right = figure.subplots(1, 2)
     for run in trials:
         rows = [row for row in logs.read(run.folder) if row["event"] == "validated"]
@@ -34,7 +34,7 @@ def draw(folder: Path, out: Path) -> None:
         axes.grid(alpha=0.3)
     if len(trials) > 1:
         right.legend()
-    _save(figure, out)
+    pictures.save(figure, out)
 
 
 def compare(panels: Mapping[str, Mapping[str, Mapping[str, Any]]], title: str, out: Path) -> None:
@@ -42,7 +42,7 @@ def compare(panels: Mapping[str, Mapping[str, Mapping[str, Any]]], title: str, o
 
     `panels` is task → method → result of a run; a panel a task.
     """
-    figure = _figure(0.8 + 5.6 * len(panels), 4)
+    figure = pictures.figure(0.8 + 5.6 * len(panels), 4)
     for axes, (task, results) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         for index, (name, result) in enumerate(results.items()):
             scores = [trial["scores"]["test"][trial["metric"]] for trial in result.get("trials", [result])]
@@ -55,19 +55,4 @@ def compare(panels: Mapping[str, Mapping[str, Mapping[str, Any]]], title: str, o
         axes.margins(x=0.16, y=0.12)
         axes.grid(alpha=0.3)
     figure.suptitle(title)
-    _save(figure, out)
-
-
-def _figure(width: float, height: float) -> Any:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise RecipeError("drawing needs matplotlib: pip install 'pegbox[plot]'") from None
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _save(figure: Any, out: Path) -> None:
-    try:
-        figure.savefig(out, dpi=144)
-    except ValueError as problem:
-        raise RecipeError(f"{out}: {problem}") from None
+    pictures.save(figure, out)

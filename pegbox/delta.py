@@ -131,9 +131,32 @@ class Delta(nn.Module):
         take_over(self.state_dict(keep_vars=True), tensors, "this method on this network")
         return self
 
+    def short(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Returns tensors as an artefact holds them: changes for the values of a child network in half precision."""
+        found = dict(tensors)
+        for name, each in self._halves().items():
+            found[f"{name}.changes"] = each.short(found.pop(f"{name}.values"))
+        return found
+
+    def whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Returns what `short` gave as `load_tensors` takes it; what does not fit stays, to be refused there."""
+        found = dict(tensors)
+        for name, each in self._halves().items():
+            if f"{name}.changes" in found and found[f"{name}.changes"].shape == each.start.shape:
+                found[f"{name}.values"] = each.whole(found.pop(f"{name}.changes"))
+        return found
+
+    def round(self) -> None:
+        """Gives every number the value that an artefact keeps of it."""
+        if self._halves():
+            self.load_tensors(self.whole(self.short(self.tensors())))
+
     def entries(self) -> Iterator[Entries]:
         """Yields what is trained inside the network's own tensors, for a trainer that clips or thins it."""
         yield from (module for module in self.edits.values() if isinstance(module, Entries))
+
+    def _halves(self) -> dict[str, Entries]:
+        return {f"edits.{name}": each for name, each in self.edits.items() if isinstance(each, Entries) and each.halved}
 
     def _leave(self) -> None:
         while self._restore:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from pegbox.errors import RecipeError
+from pegbox.errors import NonFiniteError, RecipeError
 from pegbox.importance import pack, unpack
 
 Undo = Callable[[], None]
@@ -19,12 +19,16 @@ class Entries(nn.Module):
 
     The dense gradient of the tensor is gathered into the gradient of `values` and dropped. With `parent` the squares
     of all its entries are summed in `squares` first, over as many backward passes as `passes` says. `keep` below 1
-    takes a fresh random part of the entries at each update (`thin`). `inside` holds the tensor while it is on.
+    takes a fresh random part of the entries at each update (`thin`). `inside` holds the tensor while it is on. `half`:
+    an artefact holds what has changed, in half precision.
     """
 
     index: Tensor
+    start: Tensor
 
-    def __init__(self, tensor: Tensor, index: Tensor, parent: bool = False, keep: float = 1.0) -> None:
+    def __init__(
+        self, tensor: Tensor, index: Tensor, parent: bool = False, keep: float = 1.0, half: bool = False
+    ) -> None:
         super().__init__()
         if tensor.numel() > _LARGEST:
             raise RecipeError(f"a tensor of {tensor.numel():,} entries is too large for a child network")
@@ -39,6 +43,9 @@ class Entries(nn.Module):
             for name, code in zip(("low", "high"), pack(index, tensor.numel()), strict=True):
                 self.register_buffer(name, code)
         self.register_buffer("index", index.int(), persistent=False)  # (entries chosen,), ascending
+        self.halved = half and len(index) > 0
+        if self.halved:
+            self.register_buffer("start", chosen.float().clone(), persistent=False)  # (entries chosen,), as pretrained
 
     def gather(self, weight: Tensor) -> None:
         """Takes the chosen entries of a tensor's new gradient and drops the gradient."""
@@ -69,6 +76,20 @@ class Entries(nn.Module):
         if self.keep < 1 and self.values is not None and self.values.grad is not None:
             drawn = torch.empty_like(self.values).bernoulli_(self.keep)
             self.values.grad.mul_(drawn).div_(self.keep)
+
+    def short(self, values: Tensor) -> Tensor:
+        """Returns what an artefact holds of these values: their changes in half precision.
+
+        Half precision keeps eleven bits: of a change, which is small, they tell far more than of the value itself.
+        """
+        changes = (values.detach() - self.start.to(values.device)).half()
+        if not bool(changes.isfinite().all()):
+            raise NonFiniteError('an entry has changed by more than half precision holds; take values="single"')
+        return changes
+
+    def whole(self, changes: Tensor) -> Tensor:
+        """Returns the values of what `short` gave, in single precision; `whole` of their `short` is them again."""
+        return self.start.to(changes.device) + changes.float()
 
 
 def places(name: str, stored: Mapping[str, Tensor], entries: int) -> Tensor:

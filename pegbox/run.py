@@ -135,7 +135,7 @@ def open_model(run: Run, backbone: str | None = None, precision: Precision | Non
     task = tasks.build(run.recipe.task)
     choices = by_method(tensors)
     model = assemble(run.recipe, network, task, tuple(about["vocabulary"]), choices)  # type: ignore[arg-type]
-    model.load_tensors(tensors)
+    model.take_artefact(tensors)
     model.choose(about.get("chosen", {}))  # type: ignore[arg-type]
     return model.to(default_device()).eval()
 

@@ -85,9 +85,9 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, object]
 
 def save(delta: Delta, path: str | Path) -> None:
     """Writes a delta made by `attach` to a safetensors file."""
-    save_tensors(path, delta.tensors(), {"terms": [term.name for term in delta.terms]})
+    save_tensors(path, delta.short(delta.tensors()), {"terms": [term.name for term in delta.terms]})
 
 
 def load(delta: Delta, path: str | Path) -> Delta:
     """Fills a freshly attached delta from a file written by `save`; names and shapes must fit exactly."""
-    return delta.load_tensors(read_tensors(path)[0])
+    return delta.load_tensors(delta.whole(read_tensors(path)[0]))

@@ -1,6 +1,7 @@
 """Child networks: which entries train, by which arithmetic, and what an interruption or an artefact keeps."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +9,18 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import pegbox
 from pegbox import backbones, methods
 from pegbox.backbones import Front, families, from_config
-from pegbox.entries import Entries, train_inside
+from pegbox.entries import Entries, places, train_inside
 from pegbox.errors import RecipeError, WeightsError
 from pegbox.recipe import Recipe, make
-from pegbox.surgery import read_tensors
+from pegbox.run import open_model
+from pegbox.surgery import load, read_tensors, save, save_tensors
 from pegbox.training.feed import Feed
 from pegbox.training.loop import Step, Trainer
 from pegbox.training.optim import ChildNetAdamW
@@ -188,6 +192,80 @@ def test_an_interrupted_run_keeps_its_child(
     assert all(torch.equal(pair[0][name], pair[1][name]) for name in pair[0])
     assert not (tmp_path / "cut" / CHOICE).exists()
     assert pegbox.load(tmp_path / "cut").evaluate("test") == pytest.approx(whole["scores"]["test"])
+
+
+def test_an_artefact_in_half_precision_is_the_run_that_was_scored(hubert: Path, tones: Path, tmp_path: Path) -> None:
+    single, half = FISHER, FISHER.replace(")", ', values="half") + bitfit')
+    for name, method in (("single", single + " + bitfit"), ("half", half)):
+        result = pegbox.train(recipe_of(hubert, tones, method, delta_lr=1e-2), tmp_path / name)
+        assert pegbox.load(tmp_path / name).evaluate() == pytest.approx(result["scores"]["test"])
+    first, other = (read_tensors(tmp_path / name / "delta.safetensors")[0] for name in ("single", "half"))
+    before = open_model(pegbox.load(tmp_path / "half"))
+    wholes = before.delta.whole({key.removeprefix("delta."): each for key, each in other.items()})
+    changes = {key for key in other if key.endswith(".changes")}
+    assert changes and all(other[key].dtype == torch.float16 for key in changes)
+    for key, values in first.items():
+        if key.endswith(".values"):
+            start = before.delta.edits[key.removeprefix("delta.edits.").removesuffix(".values")].start
+            kept = wholes[key.removeprefix("delta.")]
+            torch.testing.assert_close(kept - start, values - start, rtol=2**-10, atol=1e-6)
+        else:
+            assert torch.equal(values, other[key])
+    again = before.artefact()
+    assert again.keys() == other.keys() and all(torch.equal(again[key], other[key]) for key in other)
+
+
+@given(st.lists(st.tuples(st.floats(-8, 8, width=32), st.floats(-1, 1, width=32)), min_size=1, max_size=50))
+@settings(deadline=None, max_examples=200)
+def test_half_precision_rounds_once(pairs: list[tuple[float, float]]) -> None:
+    start, change = torch.tensor(pairs).T.contiguous()
+    entries = Entries(start, torch.arange(len(start)), half=True)
+    kept = entries.whole(entries.short(start + change))
+    assert torch.equal(entries.whole(entries.short(kept)), kept)
+    torch.testing.assert_close(kept, start + change, rtol=1e-6, atol=2**-11)
+
+
+def test_the_artefact_of_a_thousandth_of_hubert_base(tmp_path: Path) -> None:
+    """85,058 entries of 85,057,024 take less than half a megabyte with their places and names, in half precision."""
+    model = from_config(transformers.HubertConfig(), Front(16_000), device="meta", family=families()["hubert"])
+    stored, chosen, done, kept = {}, {}, 0, 0
+    for site, name in model.sites().pool():
+        entries = getattr(site.owner, name).numel()
+        done += entries
+        wanted, kept = math.ceil(done / 1000) - kept, math.ceil(done / 1000)
+        index = torch.from_numpy(np.unique(np.linspace(0, entries - 1, wanted).astype(np.int32)))
+        module = Entries(torch.zeros(entries), index, half=True)
+        key = f"delta.edits.child:{site.name}:{name}".replace(".", "/")
+        chosen[key] = index, entries
+        state = {part: each for part, each in module.state_dict().items() if part != "values"}
+        stored |= {f"{key}.{part}": each for part, each in state.items()}
+        stored |= {f"{key}.changes": module.short(module.values + 1e-3)} if wanted else {}
+    assert (done, sum(len(index) for index, _ in chosen.values())) == (85_057_024, 85_058)
+    save_tensors(tmp_path / "delta.safetensors", stored, {})
+    assert (tmp_path / "delta.safetensors").stat().st_size < 500_000
+    again, _ = read_tensors(tmp_path / "delta.safetensors")
+    assert all(torch.equal(places(key, again, entries), index) for key, (index, entries) in chosen.items())
+
+
+def test_a_delta_in_half_precision_is_saved_loaded_and_detached(hubert: Path, tmp_path: Path) -> None:
+    network = backbones.load(str(hubert))
+    before, spec = network.fingerprint(), 'child(keep=0.05, choose="magnitude", values="half") + bitfit'
+    delta = pegbox.attach(network, spec)
+    with torch.no_grad():
+        for tensor in delta.parameters():
+            tensor.add_(torch.randn_like(tensor), alpha=0.01)
+    save(delta, tmp_path / "delta.safetensors")
+    delta.round()
+    rounded = delta.tensors()
+    delta.detach()
+    assert network.fingerprint() == before
+    again = load(pegbox.attach(network, spec), tmp_path / "delta.safetensors")
+    assert again.tensors().keys() == rounded.keys()
+    assert all(torch.equal(tensor, rounded[name]) for name, tensor in again.tensors().items())
+    again.detach()
+    single = pegbox.attach(network, spec.replace("half", "single"))
+    with pytest.raises(WeightsError, match=r"do not fit .*changes"):
+        load(single, tmp_path / "delta.safetensors")
 
 
 def test_another_child_is_refused_on_resume(hubert: Path, tones: Path, tmp_path: Path) -> None:

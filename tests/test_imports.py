@@ -33,12 +33,15 @@ ALLOWED = {
     },
     "run": {"training", "backbones", "tasks", "rows", "recipe", "surgery", "errors"},
     "exchange": {"run", "surgery", "backbones", "methods", "delta", "sites", "registry", "errors"},
-    "curves": {"run", "training", "errors"},
+    "pictures": {"errors"},
+    "curves": {"run", "training", "pictures"},
+    "spread": {"pictures", "errors"},
     "progress": {"training", "recipe", "errors"},
     "cli": {
-        *{"run", "training", "curves", "progress", "recipe", "registry", "demo", "cli_exchange", "cli_corpus"},
+        *{"run", "training", "progress", "recipe", "registry", "demo", "cli_exchange", "cli_corpus", "cli_show"},
         *{"cli_bench", "cli_bench_report", "errors"},
     },
+    "cli_show": {"cli_exchange", "curves", "progress", "spread"},
     "bench": {
         *{"run", "training", "tasks", "corpora", "backbones", "surgery", "recipe", "registry", "audio", "rows"},
         "errors",

@@ -75,6 +75,29 @@ def test_an_override_concerns_the_runs_that_all_its_patterns_match():
         assert groups[key].rates == (1.0,) and groups[key].cell(0, None, 1.0).recipe.train.clip == 1.0
 
 
+OWN = [FILE["tasks"][0] | {"methods": ["houlsby", "lora(rank=2)"]}, FILE["tasks"][1]]
+
+
+def test_the_methods_of_a_task_stand_in_place_of_the_matrix() -> None:
+    found = [group.key for group in matrix.groups(made(tasks=OWN))]
+    own = [("music", "tiny", method) for method in ("houlsby", "lora(rank=2)")]
+    assert found == own + [("sounds", "tiny", method) for method in FILE["methods"]]
+    assert [group.key for group in matrix.groups(made(tasks=OWN[:1], methods=[]))] == own
+    with pytest.raises(RecipeError, match="no methods"):
+        matrix.groups(made(tasks=OWN, methods=[]))
+
+
+def test_methods_of_the_command_line_hold_for_every_task(tmp_path: Path) -> None:
+    found = matrix.groups(matrix.under(made(tasks=OWN), ["bitfit"]))
+    assert [(group.entry.name, group.method) for group in found] == [("music", "bitfit"), ("sounds", "bitfit")]
+    alike = matrix.groups(made(tasks=[FILE["tasks"][0], OWN[1]], methods=["bitfit"]))
+    assert [each.cell(0, None, 1.0).identity for each in found] == [e.cell(0, None, 1.0).identity for e in alike]
+    Store(tmp_path).keep(made(tasks=OWN), 1, 1)
+    assert matrix.read(tmp_path / "matrix.toml") == made(tasks=OWN)
+    with pytest.raises(RecipeError, match="'bitfit' stands there twice"):
+        matrix.under(made(), ["bitfit", "bitfit"])
+
+
 def test_the_identity_of_a_run_knows_no_place():
     here, there = (
         matrix.groups(made(tasks=[FILE["tasks"][0] | {"corpus": 'folder(root="{data}/x")'}]), data)[0].cell(
@@ -195,6 +218,7 @@ def test_a_run_that_another_process_holds_waits(tmp_path: Path):
         ({"rates": [0.0]}, "rates above zero"),
         ({"seeds": "all"}, "'seeds': expected a list"),
         ({"methods": ["lora", "lora"]}, "methods: 'lora' stands there twice"),
+        ({"tasks": [OWN[0] | {"methods": ["lora", "lora"]}]}, "methods of 'music': 'lora' stands there twice"),
         ({"tasks": {}}, r"written as \[\[tasks\]\]"),
         ({"tasks": [{"name": "x"}]}, "missing .* 'task' and 'corpus'"),
         ({"tasks": [FILE["tasks"][0], FILE["tasks"][0]]}, "'music' stands there twice"),

@@ -17,7 +17,7 @@ from pegbox.training.plans import plan
 FOLDER = Path(superb.__file__).parent / "suites"
 SUITES = {path.stem: tomllib.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.toml"))}
 KEYS = {"name", "about", "backbones", "methods", "seeds", "rates", "score", "train", "cache", "tasks", "override"}
-TASK_KEYS = {"name", "task", "corpus", "features", "folds", "train", "note"}
+TASK_KEYS = {"name", "task", "corpus", "methods", "features", "folds", "train", "note"}
 TASKS = [(name, task["name"]) for name, suite in SUITES.items() for task in suite["tasks"]]
 
 
@@ -28,8 +28,8 @@ def task_of(suite: str, name: str) -> dict[str, Any]:
 
 def recipe(suite: str, name: str, method: str, backbone: str = "b", data: str = "data") -> Recipe:
     """Returns the recipe of one task under one method, of the first seed and fold."""
-    whole = matrix.make(SUITES[suite] | {"methods": [method], "backbones": [backbone]})
-    (group,) = matrix.groups(matrix.only(whole, [name]), data)
+    whole = matrix.make(SUITES[suite] | {"backbones": [backbone]})
+    (group,) = matrix.groups(matrix.under(matrix.only(whole, [name]), [method]), data)
     return group.finals(1.0)[0].recipe
 
 
@@ -37,8 +37,9 @@ def options(spec: str) -> dict[str, Any]:
     return dict(registry.parse(spec)[0].options)
 
 
-def methods_of(suite: str) -> Iterator[str]:
-    yield from SUITES[suite]["methods"]
+def methods_of(suite: str, task: str) -> Iterator[str]:
+    whole = matrix.make(SUITES[suite] | {"backbones": ["b"]})
+    yield from (group.method for group in matrix.groups(matrix.only(whole, [task]), "data"))
 
 
 # --- form ---------------------------------------------------------------------------------------------------------
@@ -50,7 +51,8 @@ def test_a_suite_has_the_form_that_suites_have(name: str) -> None:
     assert suite["name"] == name and suite.keys() <= KEYS and suite["about"].strip()
     names = [task["name"] for task in suite["tasks"]]
     assert len(set(names)) == len(names) and all(task.keys() <= TASK_KEYS for task in suite["tasks"])
-    bare = {call.name for method in suite["methods"] for call in registry.parse(method)}
+    specs = {*suite.get("methods", []), *(method for task in suite["tasks"] for method in task.get("methods", []))}
+    bare = {call.name for method in specs for call in registry.parse(method)}
     for override in suite.get("override", []):
         assert override.keys() <= {"methods", "tasks", "backbones", "train"} and override["train"]
         assert {*override.get("methods", [])} <= bare and {*override.get("tasks", [])} <= {*names}
@@ -58,7 +60,7 @@ def test_a_suite_has_the_form_that_suites_have(name: str) -> None:
 
 @pytest.mark.parametrize(("suite", "task"), TASKS)
 def test_every_task_is_a_valid_recipe_with_every_method(suite: str, task: str) -> None:
-    made = [recipe(suite, task, method) for method in methods_of(suite)]
+    made = [recipe(suite, task, method) for method in methods_of(suite, task)]
     assert made and len({each.digest for each in made}) == len(made)
 
 
@@ -191,7 +193,7 @@ SETTINGS = {  # frames, mean, deviation, bands and frames of the masks: what Peg
 def test_ipet_has_the_settings_of_its_tables(suite: str, task: str) -> None:
     batch, rate, full, prompts, size = IPET[suite, task]
     spec, note = f"ipet(prompts={prompts}, size={size})", task_of(suite, task)["note"]
-    assert spec in SUITES[suite]["methods"] and f"`{spec}`" in note
+    assert [*methods_of(suite, task)] == ["full", "linear_probe", spec]
     own, freed = recipe(suite, task, spec).train, recipe(suite, task, "full").train
     assert (own.batch_clips, own.head_lr, own.delta_lr) == (batch, rate, rate)
     assert (freed.head_lr, freed.delta_lr) == (full, full)
@@ -229,11 +231,7 @@ AD_TUNING = {
 @pytest.mark.parametrize("task", AD_TUNING)
 def test_ad_tuning_has_the_settings_of_its_table(task: str) -> None:
     rate, steps, batch, accumulate, warmup, strive, every = AD_TUNING[task]
-    (spec,) = (
-        each
-        for each in SUITES["ad_tuning"]["methods"]
-        if f"strive={options(each)['strive']}." in task_of("ad_tuning", task)["note"]
-    )
+    (spec,) = methods_of("ad_tuning", task)
     train = recipe("ad_tuning", task, spec).train
     assert {train.head_lr, train.layers_lr, train.delta_lr} == {rate}
     assert (train.steps, train.batch_clips, train.accumulate) == (steps, batch, accumulate)

@@ -13,6 +13,7 @@ import tomlkit
 
 from pegbox import recipe as recipe_
 from pegbox import registry
+from pegbox.bench.settings import built, distinct
 from pegbox.errors import RecipeError, nearest
 from pegbox.recipe import Recipe
 
@@ -27,6 +28,7 @@ class Entry:
     name: str
     task: str
     corpus: str
+    methods: tuple[str, ...] = ()  # in place of the matrix's
     features: str | int = "auto"
     folds: tuple[int, ...] = ()
     train: dict[str, Any] = field(default_factory=dict)
@@ -202,6 +204,12 @@ def only(matrix: Matrix, tasks: Sequence[str]) -> Matrix:
     return replace(matrix, tasks=tuple(entry for entry in matrix.tasks if entry.name in tasks))
 
 
+def under(matrix: Matrix, methods: Sequence[str]) -> Matrix:
+    """Returns a matrix with these methods for every task, in place of all that the file names."""
+    distinct("methods", methods)
+    return replace(matrix, methods=tuple(methods), tasks=tuple(replace(each, methods=()) for each in matrix.tasks))
+
+
 def dumps(matrix: Matrix) -> str:
     """Returns a matrix as TOML."""
     found = asdict(matrix)
@@ -217,11 +225,13 @@ def make(settings: Mapping[str, Any]) -> Matrix:
     for key, kind in (("tasks", Entry), ("overrides", Override)):
         if not isinstance(plain.get(key, []), list | tuple):
             raise RecipeError(f"matrix: '{key}' is a list of tables, written as [[{key}]]")
-        plain[key] = tuple(_built(kind, each, f"{key}: ") for each in plain.get(key, []))
-    matrix: Matrix = _built(Matrix, plain, "")
+        plain[key] = tuple(built(kind, each, f"{key}: ") for each in plain.get(key, []))
+    matrix: Matrix = built(Matrix, plain, "")
     for axis in ("backbones", "methods", "seeds", "rates"):
-        _distinct(axis, getattr(matrix, axis))
-    _distinct("the tasks' names", [entry.name for entry in matrix.tasks])
+        distinct(axis, getattr(matrix, axis))
+    distinct("the tasks' names", [entry.name for entry in matrix.tasks])
+    for entry in matrix.tasks:
+        distinct(f"the methods of '{entry.name}'", entry.methods)
     if not matrix.seeds or not matrix.rates or min(matrix.rates) <= 0:
         raise RecipeError("matrix: at least one seed, and rates above zero")
     return matrix
@@ -234,7 +244,8 @@ def groups(matrix: Matrix, data: str = "") -> list[Group]:
         RecipeError: where an axis is empty, a setting is wrong, or the place of the data is needed and not given.
     """
     for axis in ("backbones", "methods", "tasks"):
-        if not getattr(matrix, axis):
+        each_has_some = axis == "methods" and matrix.tasks and all(entry.methods for entry in matrix.tasks)
+        if not getattr(matrix, axis) and not each_has_some:
             flag = "" if axis == "tasks" else f", or --{axis[:-1]} SPEC on the command line"
             raise RecipeError(f"matrix '{matrix.name}': no {axis}; name some in the file{flag}")
     needy = [entry.name for entry in matrix.tasks if DATA in entry.corpus + entry.task]
@@ -249,7 +260,7 @@ def groups(matrix: Matrix, data: str = "") -> list[Group]:
 def _product(matrix: Matrix, data: str) -> Iterator[Group]:
     for backbone in matrix.backbones:
         for entry in sorted(matrix.tasks, key=lambda each: matrix.tasks.index(_first_of(matrix.tasks, each.corpus))):
-            for method in matrix.methods:
+            for method in entry.methods or matrix.methods:
                 yield Group(matrix, entry, backbone, method, data)
 
 
@@ -264,35 +275,3 @@ def _placed(text: str, data: str) -> str:
 def _find(path: str | Path) -> Path:
     shipped = SUITES / f"{path}.toml"
     return shipped if not Path(path).exists() and shipped.exists() else Path(path)
-
-
-def _built(kind: Any, settings: Mapping[str, Any], where: str) -> Any:
-    known = {each.name: each for each in fields(kind)}
-    given = {}
-    for key, value in settings.items():
-        if key not in known:
-            raise RecipeError(f"matrix: {where}unknown key '{key}'{nearest(key, known)}")
-        given[key] = _fitted(known[key].type, value, where + key)
-    try:
-        return kind(**given)
-    except TypeError as problem:
-        raise RecipeError(f"matrix: {where}{problem}") from None
-
-
-def _fitted(annotation: Any, value: Any, where: str) -> Any:
-    if annotation == "dict[str, Any]":
-        if not isinstance(value, Mapping):
-            raise RecipeError(f"matrix: '{where}' is a table of settings, found {value!r}")
-        return dict(value)
-    if annotation.startswith(("tuple[Entry", "tuple[Override")):
-        return value
-    try:
-        return registry.fit(value, annotation)
-    except TypeError as problem:
-        raise RecipeError(f"matrix: '{where}': {problem}") from None
-
-
-def _distinct(what: str, values: Sequence[Any]) -> None:
-    twice = [value for value in dict.fromkeys(values) if list(values).count(value) > 1]
-    if twice:
-        raise RecipeError(f"matrix: {what}: {twice[0]!r} stands there twice")

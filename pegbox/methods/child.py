@@ -30,6 +30,7 @@ class Child:
     `stable` above 0 stops earlier, when that share of the choice stays the same on twice as many. `examples`:
     gradients of batch means as published, or of each clip. `tensor_clip`: the largest norm of one tensor's gradient
     there. `clip`: whether training clips by the norm of the child's gradient or of its parent's, as published.
+    `values`: the precision in which an artefact keeps what the entries have changed by.
     """
 
     keep: float = 0.01
@@ -42,6 +43,7 @@ class Child:
     examples: Literal["batch", "each"] = "batch"
     tensor_clip: float = 1.0
     clip: Literal["child", "parent"] = "child"
+    values: Literal["single", "half"] = "single"
 
     learning_rate: ClassVar[float] = 1e-4
 
@@ -115,7 +117,8 @@ class Child:
         return {name: index for chosen in alone for name, index in chosen.items()}
 
     def _entries(self, tensor: Tensor, index: Tensor) -> Entries:
-        return Entries(tensor, index, self.clip == "parent", self.keep if self.choose == "random" else 1.0)
+        thinned = self.keep if self.choose == "random" else 1.0
+        return Entries(tensor, index, self.clip == "parent", thinned, self.values == "half")
 
     def _held(self, sites: Sites) -> Iterator[tuple[Held, Tensor]]:
         pool = [(s, t) for s in sites(*self.at) for t in ("weight", "bias") if owned(s, t)] if self.at else sites.pool()

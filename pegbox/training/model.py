@@ -1,6 +1,6 @@
 """What is trained, put together: backbone, delta, layer weights and head."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -76,12 +76,20 @@ class Tuned(nn.Module):
         return delta | layers | {f"head.{name}": parameter for name, parameter in self.head.named_parameters()}
 
     def tensors(self) -> dict[str, Tensor]:
-        """Returns a copy of everything an artefact stores, on the CPU."""
+        """Returns a copy of every trained number and what belongs to it, on the CPU."""
         return {name: tensor.detach().to("cpu", copy=True) for name, tensor in self._stored().items()}
 
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Takes over an artefact's tensors; every one must be there and fit."""
+        """Takes over what `tensors` gave; every one must be there and fit."""
         take_over(self._stored(), tensors, "this recipe")
+
+    def artefact(self) -> dict[str, Tensor]:
+        """Returns a copy of what an artefact stores, on the CPU, in the precision that the method asks for."""
+        return _in_delta(self.tensors(), self.delta.short)
+
+    def take_artefact(self, tensors: Mapping[str, Tensor]) -> None:
+        """Takes over what `artefact` gave; every tensor must be there and fit."""
+        self.load_tensors(_in_delta(tensors, self.delta.whole))
 
     def forward(self, batch: Batch) -> Tensor:
         """Returns the head's logits: (batch, classes) for pooling tasks, else (batch, time, units)."""
@@ -122,6 +130,15 @@ class Tuned(nn.Module):
         for index in range(1, len(weights)):
             total = total + weights[index] * states[index].float()
         return total
+
+
+def _in_delta(
+    tensors: Mapping[str, Tensor], change: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+) -> dict[str, Tensor]:
+    """Returns tensors of which those of the delta are changed under the names that it gives them itself."""
+    rest = {name: each for name, each in tensors.items() if not name.startswith("delta.")}
+    own = {name.removeprefix("delta."): each for name, each in tensors.items() if name not in rest}
+    return {f"delta.{name}": each for name, each in change(own).items()} | rest
 
 
 def mean_over_time(x: Tensor, mask: Tensor | None) -> Tensor:  # (batch, time, width), (batch, time) → (batch, width)

@@ -95,6 +95,7 @@ def _run(contest: Contest, trial: tuple[int, int | None], clock: Clock) -> Itera
             yield event
     trainer, model = contest.winner.trainer, contest.winner.model
     assert trainer is not None
+    model.delta.round()  # what is scored is what is kept
     with clock.phase("test"):
         trainer.tune(data.rows["valid"])
         said = {split: trainer.evaluate(data.rows[split]) for split in ("valid", "test") if data.rows[split]}
@@ -144,8 +145,7 @@ def write(contest: Contest, result: dict[str, Any], said: dict[str, list[Predict
         "chosen": model.chosen,
         "features": features_of(recipe, methods.parse(recipe.method)),
     }
-    tensors = model.tensors()
-    save_tensors(folder / ARTEFACT, tensors, about)
+    save_tensors(folder / ARTEFACT, model.artefact(), about)
     rows = [row for part in said.values() for row in part]
     put(folder / "predictions.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     for split, part in said.items():
