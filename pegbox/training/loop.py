@@ -15,7 +15,7 @@ from pegbox.methods import Chosen
 from pegbox.recipe import Train
 from pegbox.rows import Row, seconds
 from pegbox.tasks import Prediction, Tunes
-from pegbox.training import optim
+from pegbox.training import mixing, optim
 from pegbox.training.crew import Crew, Outputs, accelerator
 from pegbox.training.feed import Feed, in_order, shuffled
 from pegbox.training.model import Batch, Tuned
@@ -145,7 +145,7 @@ class Trainer:
 
     def _epoch(self, rows: Sequence[Row], dev: Sequence[Row]) -> Iterator[Event]:
         at, train = self.progress, self.settings
-        heard = cropped(rows, train.crop, self.seed, at.epoch)
+        heard = mixing.mixed(cropped(rows, train.crop, self.seed, at.epoch), train.mixup, self.seed, at.epoch)
         batches = shuffled(heard, train.batch_seconds, train.batch_clips, self.seed, at.epoch)
         chunks = [batches[i : i + train.accumulate] for i in range(0, len(batches), train.accumulate)]
         while at.chunk < len(chunks) and not at.finished:
@@ -224,8 +224,7 @@ class Trainer:
 
     def _loss(self, group: Sequence[Row]) -> Tensor:
         logits, frames = self.crew.outputs(group, self._outputs)
-        labels = [row.labels for row in group]
-        loss = self.model.task.loss(logits, frames, labels, self.model.vocabulary)
+        loss = mixing.loss(self.model.task, logits, frames, group, self.model.vocabulary)
         if not math.isfinite(float(loss.detach())):
             raise NonFiniteError(
                 f"step {self.progress.step + 1}: the loss is {float(loss.detach())} on the clips "

@@ -18,6 +18,7 @@ from pegbox.methods import Chosen
 from pegbox.recipe import Recipe, Search
 from pegbox.rows import Row, seconds
 from pegbox.tasks import Task
+from pegbox.training import mixing
 from pegbox.training.cache import Layout
 from pegbox.training.model import Features, Tuned
 from pegbox.training.segments import cut
@@ -91,6 +92,7 @@ def _assemble(
         raise RecipeError(
             f"train.crop={recipe.train.crop}: the labels of {recipe.task} belong to whole clips; leave it 0"
         )
+    mixing.check(task, recipe.train.mixup, recipe.task)
     delta = Delta(backbone.core, terms, backbone.family.unused)
     try:
         model = Tuned(backbone, delta, task, vocabulary, features_of(recipe, methods.parse(recipe.method)))
@@ -122,6 +124,8 @@ def layout_of(recipe: Recipe, models: Sequence[Tuned], frames: Sequence[int]) ->
         return None, 0, "none: the stem is trained"
     if recipe.train.crop:
         return None, 0, "none: train.crop hears another part of a clip each epoch"
+    if recipe.train.mixup:
+        return None, 0, "none: train.mixup hears other sums of clips each epoch"
     tried = []
     for depths in _candidates(models):
         pooled = lowest is None and models[0].task.pools and all(each.delta.side is None for each in models)
