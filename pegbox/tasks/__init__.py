@@ -113,6 +113,15 @@ class Pairs(Protocol):
         """Whether it does so."""
 
 
+@runtime_checkable
+class Peeks(Protocol):
+    """A task that may choose its best step by the clips that it is tested on, as the code of some papers does."""
+
+    @property
+    def peeks(self) -> bool:
+        """Whether it does so; the validation clips are then trained on, and every score is too good."""
+
+
 def build(spec: str) -> Task:
     """Returns the task that a spec such as `classify(label="word")` means."""
     calls = registry.parse(spec, "task")

@@ -20,6 +20,7 @@ from pegbox.training.crew import Crew, Outputs, accelerator
 from pegbox.training.feed import Feed, in_order, shuffled
 from pegbox.training.model import Batch, Tuned
 from pegbox.training.segments import cropped, joined
+from pegbox.training.trials import Trial, paired
 
 _DECAY: Final = 0.6  # of the moving average of the training loss
 
@@ -95,8 +96,9 @@ class Trainer:
         seed: int,
         accelerator: Accelerator,
         rate: float = 1.0,  # multiple of the methods' rates
+        trials: Sequence[Trial] = (),
     ) -> None:
-        self.model, self.feed, self.settings, self.seed = model, feed, train, seed
+        self.model, self.feed, self.settings, self.seed, self.trials = model, feed, train, seed, trials
         self.accelerator, self.crew = accelerator, Crew(accelerator)
         model.train()
         self.crew.check(model)
@@ -255,7 +257,7 @@ class Trainer:
     def _validate(self, dev: Sequence[Row]) -> Validated:
         started, at, task = time.perf_counter(), self.progress, self.model.task
         said, valid_loss = self._look(dev, with_loss=True)
-        scores = task.score(said)
+        scores = task.score(paired(said, self.trials))
         score = scores[task.metric]
         tie = score == at.best_score and valid_loss < at.best_loss  # small validation splits saturate
         best = tie or better(task.better, score, at.best_score)

@@ -9,7 +9,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from pegbox import backbones, corpora, methods, registry
+from pegbox import backbones, corpora, methods, registry, tasks
 from pegbox import rows as rows_
 from pegbox.backbones import Backbone
 from pegbox.delta import Delta, Term
@@ -17,7 +17,7 @@ from pegbox.errors import CorpusError, RecipeError
 from pegbox.methods import Chosen
 from pegbox.recipe import Recipe, Search
 from pegbox.rows import Row, seconds
-from pegbox.tasks import Task
+from pegbox.tasks import Peeks, Task
 from pegbox.training import mixing
 from pegbox.training.cache import Layout
 from pegbox.training.model import Features, Tuned
@@ -60,12 +60,22 @@ def corpus_digest(rows: Sequence[Row]) -> str:
 def data_of(rows: Sequence[Row], task: Task, backbone: Backbone) -> Data:
     """Returns rows by split with the task's outputs; refuses clips and labels that cannot work."""
     parts = {split: cut([row for row in rows if row.split == split], task) for split in SPLITS}
+    if isinstance(task, Peeks) and task.peeks:
+        parts = _peeking(parts)
     for split in ("train", "valid"):
         if not parts[split]:
             raise CorpusError(f"the corpus has no '{split}' rows; name a split column or give a share to hold out")
     vocabulary = task.vocabulary({split: [row.labels for row in part] for split, part in parts.items() if part})
     _check_lengths([row for part in parts.values() for row in part], parts["train"], task, backbone)
     return Data(parts, vocabulary)
+
+
+def _peeking(parts: Mapping[str, Sequence[Row]]) -> dict[str, list[Row]]:
+    """Returns splits of which the validation clips are trained on, and those to be tested stand in for them."""
+    if not parts["test"]:
+        raise CorpusError("the corpus has no 'test' rows, by which this task's protocol chooses the best step")
+    train = [*parts["train"], *(replace(row, split="train") for row in parts["valid"])]
+    return {"train": train, "valid": [replace(row, split="valid") for row in parts["test"]], "test": [*parts["test"]]}
 
 
 def assemble(
@@ -186,10 +196,16 @@ def frozen_precision(recipe: Recipe) -> Any:
 
 def notes_on(recipe: Recipe) -> tuple[str, ...]:
     """Returns what a person should know of this recipe on this machine; nothing is changed for it."""
+    found = []
+    task = tasks.build(recipe.task)
+    if isinstance(task, Peeks) and task.peeks:
+        found.append("the best step is chosen by the clips that are tested, as the reference does: scores are too good")
     slow = torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "NO AVX", "AVX", "AVX2")
     if recipe.train.precision == "bf16" and slow and not torch.cuda.is_available():
-        return ('this CPU has no instructions for bf16: expect steps many times slower than with precision = "fp32"',)
-    return ()
+        found.append(
+            'this CPU has no instructions for bf16: expect steps many times slower than with precision = "fp32"'
+        )
+    return tuple(found)
 
 
 def frames_of(row: Row, backbone: Backbone) -> int:
