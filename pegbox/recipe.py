@@ -26,6 +26,7 @@ class Train:
     batch_seconds: float = 32.0  # of padded audio a batch
     batch_clips: int = 32
     crop: float = 0.0  # seconds of a longer training clip that are heard, another part each epoch; 0: all
+    mixup: float = 0.0  # chance of a training clip to be heard as a sum with another, with a share of its labels
     accumulate: int = 1
     head_lr: float = 1e-3
     layers_lr: float = 1e-2
@@ -225,6 +226,8 @@ def _check_numbers(recipe: Recipe) -> None:
     endless = [each.name for each in fields(train) if each.type == "int" and getattr(train, each.name) > _MOST]
     if endless:
         raise RecipeError(f"recipe: train.{endless[0]}: at most {_MOST}")
+    if not 0 <= train.mixup <= 1:
+        raise RecipeError(f"recipe: train.mixup={train.mixup}: a chance, from 0 to 1")
     _check_course(train)
     _check_search(recipe.search)
     if cache.limit_gb < 0:

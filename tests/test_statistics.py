@@ -199,7 +199,7 @@ def test_tags_turns_and_slots_have_a_quick_way_that_gives_the_tasks_own_score() 
     turns = [{"id": str(i), "true": '[["x", 0.0, 2.0]]', "said": f'[["1", 0.{i}, 2.0]]'} for i in range(9)]
     slots = [{"id": str(i), "true": "B-a one E-a", "said": "B-a one E-a" if i % 2 else "one"} for i in range(9)]
     for spec, metric, rows, kind in (
-        ("tag", "mAP", tags, Precisions),
+        ('tag(label="events")', "mAP", tags, Precisions),
         ("diarize", "der", turns, Ratio),
         ("slots", "slot_type_f1", slots, Ratio),
     ):

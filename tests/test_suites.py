@@ -180,6 +180,7 @@ IPET = {
     ("ipet_wav2vec2", "VoxCeleb1"): (64, 1e-3, 2.5e-5, 64, 128),
 }
 CROPS = {"ESC-50": 512, "FSD50K": 1024, "GTZAN": 400, "Speech Commands": 128, "VoxCeleb1": 300}  # frames of 10 ms
+MIXED = {"ipet": {"FSD50K": 0.5, "GTZAN": 0.3, "Speech Commands": 0.5}, "ipet_wav2vec2": {"FSD50K": 0.5, "GTZAN": 0.3}}
 SETTINGS = {  # frames, mean, deviation, bands and frames of the masks: what Pegbox cannot set is told
     "ESC-50": ("512", "-6.6268077", "5.358466", "24", "96"),
     "FSD50K": ("1,024", "-2.94206", "4.810963", "48", "192"),
@@ -200,6 +201,7 @@ def test_ipet_has_the_settings_of_its_tables(suite: str, task: str) -> None:
     assert (own.optimizer, own.betas, own.weight_decay) == ("adam", (0.95, 0.999), 5e-7)
     assert own.epochs == (30 if suite == "ipet" else 40) and (own.warmup, own.schedule) == (0.0, "constant")
     assert own.milestones == tuple(range(5, 26)) and own.decay == 0.85 and own.clip > 1e6
+    assert own.mixup == freed.mixup == MIXED[suite].get(task, 0.0)
     if suite == "ipet":
         assert all(each in note for each in SETTINGS[task])
     else:

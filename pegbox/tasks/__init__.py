@@ -82,6 +82,21 @@ class Cuts(Protocol):
 
 
 @runtime_checkable
+class Mixes(Protocol):
+    """A task that can learn from the sum of two clips: its truths have a sum, too."""
+
+    def mixed_loss(
+        self,
+        logits: Tensor,
+        labels: Sequence[Labels],
+        others: Sequence[Labels],
+        shares: Tensor,  # (batch,), 0 to 1
+        vocabulary: tuple[str, ...],
+    ) -> Tensor:
+        """Returns the mean loss over clips of which `shares` have the labels, and the rest the others'; a scalar."""
+
+
+@runtime_checkable
 class Writes(Protocol):
     """A task whose answers have a file format of their own in the field."""
 
@@ -96,6 +111,15 @@ class Pairs(Protocol):
     @property
     def pairs(self) -> bool:
         """Whether it does so."""
+
+
+@runtime_checkable
+class Peeks(Protocol):
+    """A task that may choose its best step by the clips that it is tested on, as the code of some papers does."""
+
+    @property
+    def peeks(self) -> bool:
+        """Whether it does so; the validation clips are then trained on, and every score is too good."""
 
 
 def build(spec: str) -> Task:

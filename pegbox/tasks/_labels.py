@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from torch import Tensor
+
 from pegbox.errors import CorpusError, RecipeError, nearest
 
 
@@ -45,6 +47,11 @@ def learnable(name: str, known: Mapping[str, set[str]]) -> tuple[str, ...]:
                 f"{sorted(found - classes)[:8]}; no model can learn them, change the split or filter the rows"
             )
     return tuple(sorted(classes))
+
+
+def blend(one: Tensor, other: Tensor, shares: Tensor) -> Tensor:  # each (batch,) → ()
+    """Returns the mean of losses that two truths have a share in."""
+    return (shares * one + (1 - shares) * other).mean()
 
 
 def label(row: Mapping[str, str], name: str) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pegbox.errors import CorpusError, RecipeError
-from pegbox.tasks import _heads
+from pegbox.tasks import _heads, _labels
 from pegbox.tasks._labels import column, label, learnable, named
 
 
@@ -83,12 +83,19 @@ class Classify:
         self, logits: Tensor, frames: Tensor, labels: Sequence[Mapping[str, str]], vocabulary: tuple[str, ...]
     ) -> Tensor:  # (batch, classes)
         """Returns the mean cross-entropy, summed over the columns."""
-        total = logits.new_zeros((), dtype=torch.float32)
-        for name, part in self._parts(vocabulary).items():
-            index = {value: number for number, value in enumerate(part.values())}
-            wanted = torch.tensor([index[row[name]] for row in labels], device=logits.device)
-            total = total + F.cross_entropy(logits[:, list(part)].float(), wanted)
-        return total
+        return self._entropies(logits, labels, vocabulary).mean()
+
+    def mixed_loss(
+        self,
+        logits: Tensor,
+        labels: Sequence[Mapping[str, str]],
+        others: Sequence[Mapping[str, str]],
+        shares: Tensor,
+        vocabulary: tuple[str, ...],
+    ) -> Tensor:  # (batch, classes), (batch,)
+        """Returns the mean cross-entropy with both classes of a clip, each wanted as much as its share is."""
+        one, other = (self._entropies(logits, each, vocabulary) for each in (labels, others))
+        return _labels.blend(one, other, shares)
 
     def decode(self, logits: Tensor, frames: Tensor, vocabulary: tuple[str, ...]) -> list[dict[str, Any]]:
         """Returns the likeliest class, of several columns joined by '|', and all probabilities."""
@@ -129,6 +136,16 @@ class Classify:
             for place, name in enumerate(self.columns)
         }
         return scores | each
+
+    def _entropies(
+        self, logits: Tensor, labels: Sequence[Mapping[str, str]], vocabulary: tuple[str, ...]
+    ) -> Tensor:  # (batch, classes) → (batch,)
+        total = logits.new_zeros(len(labels), dtype=torch.float32)
+        for name, part in self._parts(vocabulary).items():
+            index = {value: number for number, value in enumerate(part.values())}
+            wanted = torch.tensor([index[row[name]] for row in labels], device=logits.device)
+            total = total + F.cross_entropy(logits[:, list(part)].float(), wanted, reduction="none")
+        return total
 
     def _parts(self, vocabulary: tuple[str, ...]) -> dict[str, dict[int, str]]:
         """Returns column → output's place → class."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pegbox.errors import CorpusError, RecipeError, nearest
-from pegbox.tasks import _heads
+from pegbox.tasks import _heads, _labels
 from pegbox.tasks._labels import learnable
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -72,8 +72,19 @@ class Tag:
         self, logits: Tensor, frames: Tensor, labels: Sequence[Mapping[str, str]], vocabulary: tuple[str, ...]
     ) -> Tensor:  # (batch, tags)
         """Returns the mean binary cross-entropy over clips and tags."""
-        wanted = [[float(name in self._tags(row)) for name in vocabulary] for row in labels]
-        return F.binary_cross_entropy_with_logits(logits.float(), torch.tensor(wanted, device=logits.device))
+        return self._entropies(logits, labels, vocabulary).mean()
+
+    def mixed_loss(
+        self,
+        logits: Tensor,
+        labels: Sequence[Mapping[str, str]],
+        others: Sequence[Mapping[str, str]],
+        shares: Tensor,
+        vocabulary: tuple[str, ...],
+    ) -> Tensor:  # (batch, tags), (batch,)
+        """Returns the mean binary cross-entropy with both clips' tags; one that both have is wanted wholly."""
+        one, other = (self._entropies(logits, each, vocabulary) for each in (labels, others))
+        return _labels.blend(one, other, shares)
 
     def decode(self, logits: Tensor, frames: Tensor, vocabulary: tuple[str, ...]) -> list[dict[str, Any]]:
         """Returns the tags whose chance is above the threshold, and every chance."""
@@ -115,6 +126,13 @@ class Tag:
         """Returns itself; refuses to take frames for tokens."""
         _heads.need_tokens("tag", self.pooling, seconds)
         return self
+
+    def _entropies(
+        self, logits: Tensor, labels: Sequence[Mapping[str, str]], vocabulary: tuple[str, ...]
+    ) -> Tensor:  # (batch, tags) → (batch,)
+        wanted = [[float(name in self._tags(row)) for name in vocabulary] for row in labels]
+        truth = torch.tensor(wanted, device=logits.device)
+        return F.binary_cross_entropy_with_logits(logits.float(), truth, reduction="none").mean(-1)
 
     def _found(self, rows: Sequence[Mapping[str, str]]) -> set[str]:
         return {name for row in rows for name in self._tags(row)}

@@ -27,6 +27,7 @@ class Verify:
     linear layer; `size` 0 is its own width. `objective`: `am` or `aam` softmax with `margin` and `scale`, or plain
     cross-entropy `ce`. `normalise="as"` sees scores as the `top` nearest validation clips of both sides do (AS-norm).
     Clips longer than `segment` seconds are heard in parts of which the embeddings are averaged; 0 hears them whole.
+    `protocol="reference"` takes, as SUPERB's toolkit, the step with the lowest EER on the test trials themselves.
     """
 
     label: str = "speaker"
@@ -42,6 +43,7 @@ class Verify:
     c_miss: float = 1.0
     c_false: float = 1.0
     segment: float = 0.0
+    protocol: Literal["clean", "reference"] = "clean"
     cohort: tuple[tuple[float, ...], ...] = ()  # chosen on the validation split
 
     metric: ClassVar[str] = "eer"
@@ -58,6 +60,15 @@ class Verify:
         _heads.check_sizes("verify", 1, self.segment)
         if self.network == "xvector" and self.pooling != "deviation":
             raise RecipeError('verify(pooling=…): an option of network="pooled"; the x-vector has its own')
+        if self.peeks and self.normalise != "none":
+            raise RecipeError(
+                'verify(protocol="reference"): scores are not normalised there; the cohort would be tested'
+            )
+
+    @property
+    def peeks(self) -> bool:
+        """Whether the best step is chosen by the clips that are tested."""
+        return self.protocol == "reference"
 
     def paced(self, seconds: float | None) -> "Verify":
         """Returns itself; refuses to take frames for tokens, and patches for frames."""

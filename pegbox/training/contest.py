@@ -31,6 +31,7 @@ from pegbox.training.loop import Event, Step, Stopped, Trainer, Validated
 from pegbox.training.model import Tuned
 from pegbox.training.prepare import Choices, Data, count, frames_of, layout_of, undecided
 from pegbox.training.session import Session
+from pegbox.training.trials import paired, trials_of
 
 STATE: Final = "state.safetensors"
 STATES: Final = "candidates"
@@ -111,10 +112,11 @@ class Contest:
 
     def start(self, feed: Feed) -> None:
         """Makes each entrant's optimiser, and takes back what an interruption left."""
+        trials = trials_of(self.session.recipe, self.session.task)
         for each in self.entrants:
             chosen, train = methods.parse(each.recipe.method), each.recipe.train
             accelerator = self.session.accelerator
-            each.trainer = Trainer(each.model, feed, chosen, train, self.seed, accelerator, each.rate)
+            each.trainer = Trainer(each.model, feed, chosen, train, self.seed, accelerator, each.rate, trials)
             left = self.session.crew.once(partial(checkpoint.left, self._state(each)))
             if left is not None:
                 with self._turn(each) as trainer:
@@ -286,7 +288,7 @@ class Contest:
             if self.search.observe == "loss":
                 return trainer.progress.smoothed
             task = entrant.model.task
-            return task.score(trainer.evaluate(self.data.rows["valid"]))[task.metric]
+            return task.score(paired(trainer.evaluate(self.data.rows["valid"]), trainer.trials))[task.metric]
 
     def _free(self, kept: Sequence[int]) -> None:
         for each in self.entrants:

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from pegbox import audio
 from pegbox.backbones import Backbone
+from pegbox.errors import RecipeError
 from pegbox.rows import Row, seconds
+from pegbox.training import mixing
 from pegbox.training.cache import StateCache
 from pegbox.training.model import Batch
 
@@ -29,6 +31,8 @@ class Feed:
         """Returns these rows as one padded batch on the CPU."""
         if self.cache is None:
             return self._waves(rows)
+        if any(isinstance(row, mixing.Mixed) for row in rows):
+            raise RecipeError("clips are mixed as sound, but these are read from the cache; set cache.use=false")
         frames = torch.tensor([self.cache.frames(row) for row in rows])
         stored = [self.cache.get(row) for row in rows]
         layout = self.cache.layout
@@ -36,13 +40,18 @@ class Feed:
         return Batch(tuple(rows), layout.kind, x, frames, frames, layout.depths)
 
     def _waves(self, rows: Sequence[Row]) -> Batch:
-        waves = [self._wave(row) for row in rows]
+        waves = [self._heard(row) for row in rows]
         lengths = torch.tensor([len(wave) for wave in waves])
         frames = torch.tensor([self.backbone.frames(len(wave)) for wave in waves])
         x = torch.zeros(len(waves), int(lengths.max()))
         for place, wave in zip(x, waves, strict=True):
             place[: len(wave)] = torch.from_numpy(wave)
         return Batch(tuple(rows), "wave", x, lengths, frames)
+
+    def _heard(self, row: Row) -> np.ndarray:
+        if isinstance(row, mixing.Mixed):
+            return mixing.heard(self._wave(row), self._wave(row.partner), row.share)
+        return self._wave(row)
 
     def _wave(self, row: Row) -> np.ndarray:
         place = (row.audio, row.start, row.end)

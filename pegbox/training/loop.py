@@ -15,11 +15,12 @@ from pegbox.methods import Chosen
 from pegbox.recipe import Train
 from pegbox.rows import Row, seconds
 from pegbox.tasks import Prediction, Tunes
-from pegbox.training import optim
+from pegbox.training import mixing, optim
 from pegbox.training.crew import Crew, Outputs, accelerator
 from pegbox.training.feed import Feed, in_order, shuffled
 from pegbox.training.model import Batch, Tuned
 from pegbox.training.segments import cropped, joined
+from pegbox.training.trials import Trial, paired
 
 _DECAY: Final = 0.6  # of the moving average of the training loss
 
@@ -95,8 +96,9 @@ class Trainer:
         seed: int,
         accelerator: Accelerator,
         rate: float = 1.0,  # multiple of the methods' rates
+        trials: Sequence[Trial] = (),
     ) -> None:
-        self.model, self.feed, self.settings, self.seed = model, feed, train, seed
+        self.model, self.feed, self.settings, self.seed, self.trials = model, feed, train, seed, trials
         self.accelerator, self.crew = accelerator, Crew(accelerator)
         model.train()
         self.crew.check(model)
@@ -145,7 +147,7 @@ class Trainer:
 
     def _epoch(self, rows: Sequence[Row], dev: Sequence[Row]) -> Iterator[Event]:
         at, train = self.progress, self.settings
-        heard = cropped(rows, train.crop, self.seed, at.epoch)
+        heard = mixing.mixed(cropped(rows, train.crop, self.seed, at.epoch), train.mixup, self.seed, at.epoch)
         batches = shuffled(heard, train.batch_seconds, train.batch_clips, self.seed, at.epoch)
         chunks = [batches[i : i + train.accumulate] for i in range(0, len(batches), train.accumulate)]
         while at.chunk < len(chunks) and not at.finished:
@@ -224,8 +226,7 @@ class Trainer:
 
     def _loss(self, group: Sequence[Row]) -> Tensor:
         logits, frames = self.crew.outputs(group, self._outputs)
-        labels = [row.labels for row in group]
-        loss = self.model.task.loss(logits, frames, labels, self.model.vocabulary)
+        loss = mixing.loss(self.model.task, logits, frames, group, self.model.vocabulary)
         if not math.isfinite(float(loss.detach())):
             raise NonFiniteError(
                 f"step {self.progress.step + 1}: the loss is {float(loss.detach())} on the clips "
@@ -256,7 +257,7 @@ class Trainer:
     def _validate(self, dev: Sequence[Row]) -> Validated:
         started, at, task = time.perf_counter(), self.progress, self.model.task
         said, valid_loss = self._look(dev, with_loss=True)
-        scores = task.score(said)
+        scores = task.score(paired(said, self.trials))
         score = scores[task.metric]
         tie = score == at.best_score and valid_loss < at.best_loss  # small validation splits saturate
         best = tie or better(task.better, score, at.best_score)

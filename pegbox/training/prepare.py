@@ -9,7 +9,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from pegbox import backbones, corpora, methods, registry
+from pegbox import backbones, corpora, methods, registry, tasks
 from pegbox import rows as rows_
 from pegbox.backbones import Backbone
 from pegbox.delta import Delta, Term
@@ -17,7 +17,8 @@ from pegbox.errors import CorpusError, RecipeError
 from pegbox.methods import Chosen
 from pegbox.recipe import Recipe, Search
 from pegbox.rows import Row, seconds
-from pegbox.tasks import Task
+from pegbox.tasks import Peeks, Task
+from pegbox.training import mixing
 from pegbox.training.cache import Layout
 from pegbox.training.model import Features, Tuned
 from pegbox.training.segments import cut
@@ -59,12 +60,22 @@ def corpus_digest(rows: Sequence[Row]) -> str:
 def data_of(rows: Sequence[Row], task: Task, backbone: Backbone) -> Data:
     """Returns rows by split with the task's outputs; refuses clips and labels that cannot work."""
     parts = {split: cut([row for row in rows if row.split == split], task) for split in SPLITS}
+    if isinstance(task, Peeks) and task.peeks:
+        parts = _peeking(parts)
     for split in ("train", "valid"):
         if not parts[split]:
             raise CorpusError(f"the corpus has no '{split}' rows; name a split column or give a share to hold out")
     vocabulary = task.vocabulary({split: [row.labels for row in part] for split, part in parts.items() if part})
     _check_lengths([row for part in parts.values() for row in part], parts["train"], task, backbone)
     return Data(parts, vocabulary)
+
+
+def _peeking(parts: Mapping[str, Sequence[Row]]) -> dict[str, list[Row]]:
+    """Returns splits of which the validation clips are trained on, and those to be tested stand in for them."""
+    if not parts["test"]:
+        raise CorpusError("the corpus has no 'test' rows, by which this task's protocol chooses the best step")
+    train = [*parts["train"], *(replace(row, split="train") for row in parts["valid"])]
+    return {"train": train, "valid": [replace(row, split="valid") for row in parts["test"]], "test": [*parts["test"]]}
 
 
 def assemble(
@@ -91,6 +102,7 @@ def _assemble(
         raise RecipeError(
             f"train.crop={recipe.train.crop}: the labels of {recipe.task} belong to whole clips; leave it 0"
         )
+    mixing.check(task, recipe.train.mixup, recipe.task)
     delta = Delta(backbone.core, terms, backbone.family.unused)
     try:
         model = Tuned(backbone, delta, task, vocabulary, features_of(recipe, methods.parse(recipe.method)))
@@ -122,6 +134,8 @@ def layout_of(recipe: Recipe, models: Sequence[Tuned], frames: Sequence[int]) ->
         return None, 0, "none: the stem is trained"
     if recipe.train.crop:
         return None, 0, "none: train.crop hears another part of a clip each epoch"
+    if recipe.train.mixup:
+        return None, 0, "none: train.mixup hears other sums of clips each epoch"
     tried = []
     for depths in _candidates(models):
         pooled = lowest is None and models[0].task.pools and all(each.delta.side is None for each in models)
@@ -182,10 +196,16 @@ def frozen_precision(recipe: Recipe) -> Any:
 
 def notes_on(recipe: Recipe) -> tuple[str, ...]:
     """Returns what a person should know of this recipe on this machine; nothing is changed for it."""
+    found = []
+    task = tasks.build(recipe.task)
+    if isinstance(task, Peeks) and task.peeks:
+        found.append("the best step is chosen by the clips that are tested, as the reference does: scores are too good")
     slow = torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "NO AVX", "AVX", "AVX2")
     if recipe.train.precision == "bf16" and slow and not torch.cuda.is_available():
-        return ('this CPU has no instructions for bf16: expect steps many times slower than with precision = "fp32"',)
-    return ()
+        found.append(
+            'this CPU has no instructions for bf16: expect steps many times slower than with precision = "fp32"'
+        )
+    return tuple(found)
 
 
 def frames_of(row: Row, backbone: Backbone) -> int:

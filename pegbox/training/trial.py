@@ -18,7 +18,7 @@ from pegbox.places import cache_folder
 from pegbox.recipe import dumps
 from pegbox.rows import Row
 from pegbox.surgery import put, save_tensors
-from pegbox.tasks import Prediction, Writes
+from pegbox.tasks import Peeks, Prediction, Writes
 from pegbox.training.cache import StateCache
 from pegbox.training.contest import Contest, Judged, Tried
 from pegbox.training.crew import Crew
@@ -106,6 +106,7 @@ def _run(contest: Contest, trial: tuple[int, int | None], clock: Clock) -> Itera
         "corpus": corpus_digest(data.all),
         "cache": what,
         "cache_bytes": size,
+        "judged_on": "test" if isinstance(model.task, Peeks) and model.task.peeks else "valid",
         "chosen": {name: value for name, value in model.chosen.items() if isinstance(value, int | float | str)},
     }
     result = session.crew.once(lambda: write(contest, result | contest.report(stopped.step), said))
