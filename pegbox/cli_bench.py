@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 from rich.console import Console
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pegbox.bench.local import Told
     from pegbox.bench.matrix import Cell, Group, Matrix
     from pegbox.bench.outlook import Outlook, Total
+    from pegbox.bench.progress import Sight
     from pegbox.bench.store import Store
     from pegbox.bench.work import Outcome
 
@@ -103,22 +104,17 @@ def watch(
     """Follow a matrix that is running: what is done, runs, waits and failed, the best so far, and the time left."""
     from rich.live import Live
 
-    from pegbox.bench.progress import Sight, see
+    from pegbox.bench.progress import see
 
-    first = see(runs)
+    sight = see(runs)
     if once:
-        Console().print(_picture(first))
+        Console().print(_picture(sight))
         return
-
-    def picture(sight: "Sight") -> Table:
-        return _picture(sight)
-
-    with Live(picture(first), console=Console(), refresh_per_second=4) as live:
-        sight = first
+    with Live(_picture(sight), console=Console(), refresh_per_second=4) as live:
         while sight.left:
             time.sleep(every)
             sight = see(runs)
-            live.update(picture(sight))
+            live.update(_picture(sight))
 
 
 def _matrix(file: str, backbone: Many, method: Many, task: Many, changes: Many) -> "Matrix":
@@ -188,9 +184,10 @@ def _work(board: "Board", run: "Callable[[Told], None]", console: Console) -> No
 
 
 def _said(store: "Store", cell: "Cell") -> str:
+    from pegbox.bench.tables import split_of
+
     result = store.result(cell)
-    split = "test" if "test" in result["scores"] else "valid"
-    return f"{result['metric']} {result['scores'][split][result['metric']]:.4f}"
+    return f"{result['metric']} {result['scores'][split_of(result)][result['metric']]:.4f}"
 
 
 def _print_plan(outlooks: "Sequence[Outlook]", sums: "Total", workers: int) -> None:
@@ -233,7 +230,7 @@ def _print_scores(board: "Board", store: "Store", score: str) -> None:
     Console(width=width).print(table)
 
 
-def _picture(sight: Any) -> Table:
+def _picture(sight: "Sight") -> Table:
     table = Table("", "", title=f"{sight.done} of {sight.total} done", show_header=False)
     for name, value in sight.told():
         table.add_row(name, escape(value))

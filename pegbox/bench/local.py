@@ -94,11 +94,16 @@ def _collect(board: Board, team: list[_Worker], told: Told) -> None:
             outcome = _died(each, board.store, cell)
             team.remove(each)
         each.now, each.last = None, cell
-        board.give(cell, outcome)
-        if outcome.state == "elsewhere":
-            time.sleep(PATIENCE)
-        else:
-            told(cell, outcome)
+        settle(board, cell, outcome, told)
+
+
+def settle(board: Board, cell: Cell, outcome: Outcome, told: Told) -> None:
+    """Gives back what became of a run and tells it; waits a moment where another process holds the run."""
+    board.give(cell, outcome)
+    if outcome.state == "elsewhere":
+        time.sleep(PATIENCE)
+    else:
+        told(cell, outcome)
 
 
 def _hire(store: Store, threads: int) -> _Worker:

@@ -12,7 +12,7 @@ import ray
 from ray.exceptions import RayError
 
 from pegbox.bench.board import Board
-from pegbox.bench.local import PATIENCE, Told
+from pegbox.bench.local import PATIENCE, Told, settle
 from pegbox.bench.matrix import Cell
 from pegbox.bench.store import Store
 from pegbox.bench.work import Outcome, perform
@@ -61,12 +61,7 @@ def _drive(board: Board, cpus: float, gpus: float, told: Told) -> None:
         ready, _ = ray.wait(list(pending), num_returns=1, timeout=PATIENCE)
         for reference in ready:
             cell, since = pending.pop(reference)
-            outcome = _outcome(reference, board.store, cell, since)
-            board.give(cell, outcome)
-            if outcome.state == "elsewhere":
-                time.sleep(PATIENCE)
-            else:
-                told(cell, outcome)
+            settle(board, cell, _outcome(reference, board.store, cell, since), told)
 
 
 def _fit(cpus: float, gpus: float) -> float:

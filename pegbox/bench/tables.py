@@ -64,7 +64,7 @@ def written(score: Score | None) -> str:
 
 def _score(results: Sequence[Mapping[str, Any]]) -> Score:
     first = results[0]
-    values = [_number(each["scores"][_split(first)][first["metric"]]) for each in results]
+    values = [_number(each["scores"][split_of(first)][first["metric"]]) for each in results]
     return Score(
         fmean(values), stdev(values) if len(values) > 1 else 0.0, len(values), first["better"], first["metric"]
     )
@@ -73,7 +73,7 @@ def _score(results: Sequence[Mapping[str, Any]]) -> Score:
 def _points(tasks: Mapping[str, Sequence[Mapping[str, Any]]]) -> float:
     means = {}
     for task, results in tasks.items():
-        split = _split(results[0])
+        split = split_of(results[0])
         names = results[0]["scores"][split]
         means[task] = {name: fmean(_number(each["scores"][split][name]) for each in results) for name in names}
     try:
@@ -82,7 +82,8 @@ def _points(tasks: Mapping[str, Sequence[Mapping[str, Any]]]) -> float:
         return math.nan
 
 
-def _split(result: Mapping[str, Any]) -> str:
+def split_of(result: Mapping[str, Any]) -> str:
+    """Returns the split whose score is shown: the test part, or where a corpus has none the validation part."""
     return "test" if "test" in result["scores"] else "valid"
 
 
