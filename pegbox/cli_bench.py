@@ -65,6 +65,8 @@ def bench(
     from pegbox.bench.slurm import script
     from pegbox.bench.store import Store
 
+    if on == "local" and (address or (not emit and (gpus or cpus != 1))):
+        raise RecipeError("--address, --cpus and --gpus say what a run on a cluster asks for; they need --on ray")
     store, console = Store(out, Mirror(mirror)), Console(stderr=True)
     made = _matrix(matrix, backbone, method, task, changes)
     every = matrix_.groups(made, data)

@@ -147,6 +147,13 @@ def test_what_cannot_be_is_skipped_with_its_reason(file: Path, tmp_path: Path, b
     assert "from 1 to n" in bench(file, tmp_path, "--part", "3/2", code=2)
 
 
+@pytest.mark.parametrize("words", [("--address", "x"), ("--cpus", "2"), ("--gpus", "1")])
+def test_what_only_a_cluster_heeds_is_refused_here(
+    words: tuple[str, str], file: Path, tmp_path: Path, bench: Callable[..., str]
+):
+    assert "they need --on ray" in bench(file, tmp_path, *words, code=2)
+
+
 def test_shares_are_apart_and_together_all(file: Path, tmp_path: Path):
     groups = matrix.groups(matrix.read(file))
     parts = [share(groups, f"{i}/3") for i in (1, 2, 3)]
