@@ -38,7 +38,11 @@ class Ranking:
 TASKS: Final[Mapping[str, Ranking]] = {
     "speakers": Ranking('classify(label="voice")', "synthetic_speakers({})"),
     "intents": Ranking('classify(label=["action", "object", "location"])', "synthetic_intents({})", 12, "last"),
+    "hard_intents": Ranking(
+        'classify(label=["action", "object", "location"])', "synthetic_intents(hard=True, {})", 8, "last"
+    ),
     "sounds": Ranking('classify(label="event")', "synthetic_sounds({})"),
+    "hard_sounds": Ranking('classify(label="event")', "synthetic_sounds(hard=True, {})"),
     "emotions": Ranking('classify(label="emotion")', "synthetic_emotions({})"),
     "keywords": Ranking('classify(label="word")', "synthetic_keywords({})", 12, "last"),
     "hard_keywords": Ranking('classify(label="word")', "synthetic_keywords(hard=True, {})", 8, "last"),

@@ -23,9 +23,11 @@ SPECS = {name: name for name in registry.names("corpora") if name.startswith("sy
     "verify": 'synthetic_speakers(protocol="verify")',
     "mixed": "synthetic_sounds(mixed=True)",
     "hard": "synthetic_keywords(hard=True)",
+    "hard intents": "synthetic_intents(hard=True)",
+    "hard sounds": "synthetic_sounds(hard=True)",
     "languages": 'synthetic_sentences(languages=["de", "fr", "it", "pl", "es"])',
 }
-SILENT = ("synthetic_sounds", "synthetic_music", "mixed")
+SILENT = ("synthetic_sounds", "synthetic_music", "mixed", "hard sounds")
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,9 @@ class Ranges:
     chance: float = 0.5
 
 
+HARD: Final = Ranges(snr=(-8.0, 8.0), reverberation=(0.2, 1.0), speed=(0.7, 1.4), chance=0.9)
+
+
 @dataclass(frozen=True)
 class Recorded:
     """A varied sound, and where its moments went: second `t` of the original is heard at `start + t / speed`."""

@@ -10,7 +10,7 @@ from pegbox.audio import Wave
 from pegbox.corpora.synthetic import _store
 from pegbox.corpora.synthetic._cast import Studio
 from pegbox.corpora.synthetic._espeak import Voice
-from pegbox.corpora.synthetic._vary import RATE, Ranges, cut, record
+from pegbox.corpora.synthetic._vary import HARD, RATE, Ranges, cut, record
 from pegbox.rows import Row
 
 WORDS: Final = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
@@ -21,7 +21,6 @@ OTHERS: Final = (
 CLASSES: Final = (*WORDS, "_unknown_", "_silence_")
 QUIET: Final = np.full(RATE, 1e-6, np.float32)
 ROOM: Final = Ranges(snr=(-3.0, 20.0), reverberation=(0.1, 0.7), speed=(0.9, 1.1), silence=(0.0, 0.0), chance=0.7)
-HARD: Final = Ranges(snr=(-8.0, 8.0), reverberation=(0.2, 1.0), speed=(0.7, 1.4), silence=(0.0, 0.0), chance=0.9)
 
 
 @dataclass(frozen=True)
@@ -75,4 +74,4 @@ def _hard(studio: Studio, text: str, voice: Voice) -> Wave:
     said = QUIET if text == "_silence_" else studio.voiced(text, voice)
     speed = studio.draw.uniform(*HARD.speed)
     placed = cut(said, int(RATE * speed), studio.draw)
-    return record(placed, studio.draw, replace(HARD, speed=(speed, speed))).wave
+    return record(placed, studio.draw, replace(HARD, speed=(speed, speed), silence=(0.0, 0.0))).wave
