@@ -1,6 +1,6 @@
 """What is trained, put together: backbone, delta, layer weights and head."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -94,7 +94,8 @@ class Tuned(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """Returns the head's logits: (batch, classes) for pooling tasks, else (batch, time, units)."""
         if batch.kind == "pooled":
-            return self.head(self._mixed(dict(enumerate(batch.x.unbind(1)))))  # type: ignore[no-any-return]
+            means = dict(zip(batch.depths, batch.x.unbind(1), strict=True))
+            return self.head(self._mixed([means[depth] for depth in self.mixes]))  # type: ignore[no-any-return]
         states, mask = self._states(batch)
         side = self.side[0]
         if side is not None:
@@ -102,7 +103,7 @@ class Tuned(nn.Module):
         chosen = [states[depth] for depth in self.mixes]
         if self.task.pools:
             chosen = [mean_over_time(x, mask) for x in chosen]
-        mixed = self._mixed(dict(enumerate(chosen)))
+        mixed = self._mixed(chosen)
         return self.head(mixed) if self.task.pools else self.head(mixed, batch.frames)  # type: ignore[no-any-return]
 
     def _stored(self) -> dict[str, Tensor]:
@@ -122,7 +123,7 @@ class Tuned(nn.Module):
             known |= dict(enumerate(self.backbone.fold(state, start), start))
         return {depth: known[depth] for depth in self.reads}, state.mask
 
-    def _mixed(self, states: Mapping[int, Tensor]) -> Tensor:
+    def _mixed(self, states: Sequence[Tensor]) -> Tensor:
         if self.layers is None:
             return states[0].float()
         weights = self.layers.softmax(0)

@@ -137,8 +137,8 @@ def layout_of(recipe: Recipe, models: Sequence[Tuned], frames: Sequence[int]) ->
     if recipe.train.mixup:
         return None, 0, "none: train.mixup hears other sums of clips each epoch"
     tried = []
-    for depths in _candidates(models):
-        pooled = lowest is None and models[0].task.pools and all(each.delta.side is None for each in models)
+    pooled = lowest is None and models[0].task.pools and all(each.delta.side is None for each in models)
+    for depths in _candidates(models, pooled):
         layout = Layout("pooled" if pooled else "states", depths, backbone.width, backbone.precision)
         size = sum(layout.size(count) for count in frames)
         if size <= recipe.cache.limit_gb * 1e9:
@@ -218,8 +218,14 @@ def _lowest(models: Sequence[Tuned]) -> int | None:
     return min((each.delta.lowest for each in models if each.delta.lowest is not None), default=None)
 
 
-def _candidates(models: Sequence[Tuned]) -> list[tuple[int, ...]]:
+def _candidates(models: Sequence[Tuned], pooled: bool) -> list[tuple[int, ...]]:
+    """Returns the depths that may be stored, best first; means of what the way to the top passes cost next to nothing.
+
+    With all of them stored, whatever reads up to that depth shares them.
+    """
     lowest, reads = _lowest(models), sorted({depth for each in models for depth in each.reads})
+    if pooled:
+        return [tuple(range(reads[-1] + 1))]
     if lowest is None:
         return [tuple(reads)]
     return [(*(d for d in reads if d < cut), cut) for cut in dict.fromkeys((lowest, 0))]
