@@ -76,50 +76,47 @@ def scramble(delta):
             tensor.add_(torch.randn_like(tensor) * 0.05)
 
 
-@torch.no_grad()
-@EVERY
-def test_identity_at_the_start(variant, spec):
-    model = backbone(variant)
-    before = model(*batch(*LENGTHS))
-    attach_or_skip(model, spec).eval()
-    after = model(*batch(*LENGTHS))
-    assert all(torch.equal(old, new) for old, new in zip(before, after, strict=True)) or not promises_identity(spec)
+def outputs(model):
+    with torch.no_grad():
+        return model(*batch(*LENGTHS))
+
+
+def equal(first, second):
+    return all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
 
 
 @EVERY
-def test_alive_and_only_the_delta_trains(variant, spec):
-    model = backbone(variant)
-    frozen = snapshot(model.core)
-    delta = attach_or_skip(model, spec)
-    model.train()
-    largest = train(model, delta)
-    assert [name for name, size in largest.items() if size == 0.0 and not blind(name)] == []
-    trained = {id(tensor) for tensor in delta.parameters()}
-    assert all(t.grad is None for t in model.parameters() if id(t) not in trained)
-    assert all(not t.requires_grad for t in model.parameters() if id(t) not in trained and not trained_inside(t))
-    if not delta.freed:
-        delta.detach()
-        assert same(frozen, snapshot(model.core))
-
-
-@EVERY
-def test_detach_gives_every_bit_back(variant, spec):
+def test_a_life_from_identity_over_training_to_detached_and_attached_again(variant, spec):
     model = backbone(variant)
     flags = [bool(index % 2) for index, _ in enumerate(model.core.parameters())]
     for tensor, flag in zip(model.core.parameters(), flags, strict=True):
         tensor.requires_grad_(flag)
     tensors, hanging, order = snapshot(model), hooks(model), [id(t) for t in model.core.parameters()]
-    with torch.no_grad():
-        before = model(*batch(*LENGTHS))
-    delta = attach_or_skip(model, spec)
-    train(model, delta, rate=0.1)
+    before = outputs(model)
+
+    delta = attach_or_skip(model, spec).eval()
+    assert equal(before, outputs(model)) or not promises_identity(spec)
+
+    model.train()
+    delta.train()
+    largest = train(model, delta, rate=0.1)
+    assert [name for name, size in largest.items() if size == 0.0 and not blind(name)] == [], "not alive"
+    trained = {id(tensor) for tensor in delta.parameters()}
+    assert all(t.grad is None for t in model.parameters() if id(t) not in trained)
+    assert all(not t.requires_grad for t in model.parameters() if id(t) not in trained and not trained_inside(t))
+
+    model.eval()
+    delta.eval()
+    learnt = outputs(model)
     delta.detach()
-    assert same(tensors, snapshot(model))
+    assert same(tensors, snapshot(model)), "detaching gives every bit back"
     assert hooks(model) == hanging
     assert sorted(order) == sorted(id(t) for t in model.core.parameters())
     assert {id(t): t.requires_grad for t in model.core.parameters()} == dict(zip(order, flags, strict=True))
-    with torch.no_grad():
-        assert all(torch.equal(old, new) for old, new in zip(before, model(*batch(*LENGTHS)), strict=True))
+    assert equal(before, outputs(model))
+
+    delta.attach()
+    assert equal(learnt, outputs(model)), "attached again is as before"
 
 
 @SOME
@@ -132,20 +129,6 @@ def test_what_was_handed_out_stays_when_the_delta_goes(variant, spec):
     learnt = {name: tensor.clone() for name, tensor in handed.items()}
     delta.detach()
     assert same(learnt, handed)
-
-
-@EVERY
-def test_attached_again_is_as_before_the_detaching(variant, spec):
-    model = backbone(variant)
-    delta = attach_or_skip(model, spec)
-    train(model, delta, rate=0.1)
-    delta.eval()
-    with torch.no_grad():
-        before = model(*batch(*LENGTHS))
-        delta.detach()
-        model(*batch(*LENGTHS))
-        delta.attach()
-        assert all(torch.equal(old, new) for old, new in zip(before, model(*batch(*LENGTHS)), strict=True))
 
 
 @torch.no_grad()
@@ -166,36 +149,28 @@ def test_saved_and_loaded_is_exact(variant, spec, tmp_path):
 
 @torch.no_grad()
 @EVERY
-def test_merged_is_attached_or_refused_with_nothing_changed(variant, spec):
+def test_padded_is_unpadded_and_merged_is_attached_or_refused_with_nothing_changed(variant, spec):
     model = backbone(variant)
     hanging = hooks(model)
     delta = attach_or_skip(model, spec).eval()
     scramble(delta)
     attached, tensors = model(*batch(*LENGTHS)), snapshot(model)
+    for row, samples in enumerate(LENGTHS):
+        for padded, direct in zip(attached, model(*alone(samples)), strict=True):
+            assert_close(padded[row, : direct.shape[1]], direct[0], atol=5e-5, rtol=1e-3)
     try:
         delta.merge()
     except RecipeError as refusal:
         assert "cannot be merged" in str(refusal)
         assert any(call.name not in MERGING for call in registry.parse(spec))
         assert same(tensors, snapshot(model))
-        assert all(torch.equal(old, new) for old, new in zip(attached, model(*batch(*LENGTHS)), strict=True))
+        assert equal(attached, model(*batch(*LENGTHS)))
         return
     assert not any(call.name == "bottleneck" for call in registry.parse(spec))
     assert hooks(model) == hanging
     delta.detach()  # after a merge there is nothing to take off
     for old, new in zip(attached, model(*batch(*LENGTHS)), strict=True):
         assert_close(old, new, atol=5e-5, rtol=1e-4)
-
-
-@torch.no_grad()
-@EVERY
-def test_padded_is_unpadded_with_a_method_on(variant, spec):
-    model = backbone(variant)
-    scramble(attach_or_skip(model, spec).eval())
-    together = model(*batch(*LENGTHS))
-    for row, samples in enumerate(LENGTHS):
-        for padded, direct in zip(together, model(*alone(samples)), strict=True):
-            assert_close(padded[row, : direct.shape[1]], direct[0], atol=5e-5, rtol=1e-3)
 
 
 @SOME
