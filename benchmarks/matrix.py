@@ -28,13 +28,14 @@ def main() -> None:
     environment = os.environ | {"PEGBOX_CACHE": str(given.out.resolve() / "cache")}
     first, second = given.out / "unbroken", given.out / "killed"
     words = ["--workers", str(given.workers)]
-    cold = _finish(_start(given.suite, first, words, environment))
+    kept = given.out / "cold.json"  # how long the unbroken one took: it is not run again
+    if not kept.exists():
+        kept.write_text(json.dumps(_finish(_start(given.suite, first, words, environment))))
+    cold = json.loads(kept.read_text())
     draw, spent, moments = random.Random(0), 0.0, {}
     words += ["--on", given.on]
     for _ in range(given.kills):
-        seconds = draw.uniform(20, 20 + cold / given.kills / 2)
-        _kill_after(seconds, _start(given.suite, second, words, environment))
-        spent += seconds
+        spent += _kill(_start(given.suite, second, words, environment), second, draw.uniform(0, cold / given.kills / 2))
         moments |= {path: path.stat().st_mtime_ns for path in second.glob("runs/*/result.json") if path not in moments}
     warm = spent + _finish(_start(given.suite, second, words, environment))
     twice = sum(path.stat().st_mtime_ns != moment for path, moment in moments.items())
@@ -57,10 +58,21 @@ def _finish(process: "subprocess.Popen[bytes]") -> float:
     return time.monotonic() - started
 
 
-def _kill_after(seconds: float, process: "subprocess.Popen[bytes]") -> None:
+def _kill(process: "subprocess.Popen[bytes]", out: Path, seconds: float) -> float:
+    """Kills it that long after it began to write on a run; returns how long it lived."""
+    started, clock = time.time(), time.monotonic()
+    while process.poll() is None and not _written_since(out, started):
+        time.sleep(0.2)
     time.sleep(seconds)
+    if process.poll() is not None:
+        sys.exit(f"{out}: ended with {process.returncode} before it could be killed; fewer --kills leave more to do")
     os.killpg(process.pid, signal.SIGKILL)  # the workers are of the same group
     process.wait()
+    return time.monotonic() - clock
+
+
+def _written_since(out: Path, moment: float) -> bool:
+    return any(path.stat().st_mtime > moment for path in out.glob("runs/*/log.jsonl"))
 
 
 def _scores(out: Path) -> dict[str, Any]:

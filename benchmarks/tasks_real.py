@@ -61,7 +61,10 @@ def settings(shared: Path, out: Path) -> list[tuple[str, dict[str, Any]]]:
     words = [clip for clip in clips if clip["corpus"] == "speech_commands"]
     unheard = set(sorted({clip["speaker"] for clip in speakers})[-_HELD_OUT:])
     common = {"backbone": str(shared / "models" / "whisper-tiny-en-encoder"), "seeds": [0, 1, 2]}
-    verify = {"task": 'verify(label="speaker", network="pooled")', "train": {"epochs": 12, "validate_epochs": 3}}
+    verify = {
+        "task": 'verify(label="speaker", network="pooled")',
+        "train": {"epochs": 60, "batch_clips": 8, "validate_epochs": 5},
+    }
     parted = {
         "unheard speakers": (_unheard(speakers, unheard), verify),
         "heard speakers": (_heard(speakers), verify),
