@@ -39,6 +39,11 @@ def edit_memory(attention: nn.Module, module: nn.Module) -> Callable[[], None]:
     return undo
 
 
+def memory_edited(attention: nn.Module) -> bool:
+    """Returns whether an attention module carries an edit of its memory."""
+    return bool(_edits.get(attention))
+
+
 def attend(
     attention: nn.Module,
     query: Tensor,  # (batch, heads, time, head width)
@@ -59,11 +64,11 @@ def attend(
     return out.transpose(1, 2)
 
 
-def real_frames(mask: Tensor | None) -> Tensor | None:  # (batch, time) or (batch, 1, 1 or time, time) → (batch, time)
+def real_frames(mask: Tensor | None) -> Tensor | None:  # (batch, …, time) → (batch, time)
     """Returns which frames are real, from any mask that a block is given: bool, ones and zeros, or added scores."""
     if mask is None:
         return None
-    flat = mask if mask.ndim == 2 else mask[:, 0, -1]
+    flat = mask if mask.ndim == 2 else mask.flatten(1, -2)[:, -1]
     return flat > -1 if flat.dtype.is_floating_point and mask.ndim == 4 else flat.bool()
 
 
@@ -92,7 +97,7 @@ def _interface(
     scaling: float | None = None,
     **ignored: Any,  # the registry's signature: models pass settings of other kernels
 ) -> tuple[Tensor, None]:
-    if not _edits.get(module):
+    if not memory_edited(module):
         out, _ = ALL_ATTENTION_FUNCTIONS["sdpa"](
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **ignored
         )

@@ -12,8 +12,10 @@ from torch import nn
 from transformers.utils import logging as hf_logging
 
 from pegbox.backbones._family import Family, Front, Precision
-from pegbox.backbones._fold import Backbone
-from pegbox.errors import WeightsError, nearest
+from pegbox.backbones._fold import Backbone, Table, find_sites
+from pegbox.backbones._synthesis import Synthesis
+from pegbox.errors import RecipeError, WeightsError, nearest
+from pegbox.sites import Sites
 
 
 def shipped() -> dict[str, Path]:
@@ -51,12 +53,29 @@ def outline(source: str) -> Backbone:
     """Returns the backbone without weights, on the meta device: shapes, sites and counts only."""
     found = _own(source)
     if found is not None:
-        core, front, family = found
-        with torch.device("meta"):
-            return Backbone(family, core.to("meta"), front, source, "fp32")
+        return _emptied(*found, source)
     with _quiet():
         config, front, family = _read(source)
     return from_config(config, front, source, device="meta", family=family)
+
+
+def bare_outline(source: str) -> tuple[Table, nn.Module, Sites]:
+    """Returns table, core and sites of any network that methods attach to, without weights, on the meta device."""
+    found = _own(source)
+    if found is None:
+        with _quiet():
+            config, table = _recognised(source)
+        if isinstance(table, Synthesis):
+            with torch.device("meta"):
+                core = getattr(transformers, table.network)(config)
+            return table, core, find_sites(table, core, None)
+    backbone = outline(source) if found is None else _emptied(*found, source)
+    return backbone.family, backbone.core, backbone.sites()
+
+
+def _emptied(core: nn.Module, front: Front, family: Family, source: str) -> Backbone:
+    with torch.device("meta"):
+        return Backbone(family, core.to("meta"), front, source, "fp32")
 
 
 def from_config(
@@ -115,7 +134,17 @@ def _own(source: str) -> tuple[nn.Module, Front, Family] | None:
 
 
 def _read(source: str) -> tuple[Any, Front, Family]:
-    from pegbox.backbones import families
+    config, table = _recognised(source)
+    if isinstance(table, Synthesis):
+        raise RecipeError(
+            f"{source}: {table.name} is a synthesis network: it reads text, not waveforms, and cannot be the encoder "
+            "of a recipe; load it with transformers and use pegbox.attach in a loop of your own"
+        )
+    return config, _front(source), table
+
+
+def _recognised(source: str) -> tuple[Any, Table]:
+    from pegbox.backbones import tables
 
     folder = Path(_place(source))
     if (folder.exists() or source.startswith((".", "/", "~"))) and not (folder / "config.json").is_file():
@@ -124,10 +153,10 @@ def _read(source: str) -> tuple[Any, Front, Family]:
         config = transformers.AutoConfig.from_pretrained(_place(source))
     except (OSError, ValueError) as problem:
         raise WeightsError(f"{source}: no backbone can be read here: {_first_line(problem)}") from problem
-    known = {kind: family for family in families().values() for kind in family.model_types}
+    known = {kind: family for family in tables().values() for kind in family.model_types}
     if config.model_type not in known:
         raise WeightsError(f"{source}: a network of type '{config.model_type}'{nearest(config.model_type, known)}")
-    return config, _front(source), known[config.model_type]
+    return config, known[config.model_type]
 
 
 def _front(source: str) -> Front:

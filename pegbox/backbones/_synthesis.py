@@ -1,0 +1,27 @@
+"""Networks that make speech of text: sites for methods in a caller's own loop, and no fold from waveforms."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from pegbox.backbones._family import Stack, Undo, always_real
+
+
+@dataclass(frozen=True, kw_only=True)
+class Synthesis:
+    """One kind of synthesis network, which a method is attached to whole: what has no edits stays frozen."""
+
+    name: str
+    model_types: tuple[str, ...]  # those of the checkpoints' configurations
+    network: str  # class of transformers that loads the checkpoint, and by which it is recognised in a caller's model
+    stacks: tuple[Stack, ...]  # in the order of the signal; blocks are numbered through
+    norms_first: Callable[[Any], bool]  # whether a block's norms stand before its parts
+    ready: Callable[[nn.Module], Undo] = always_real  # makes every site real on the core; returns how to undo it
+    unused: tuple[str, ...] = ()  # tensors that full tuning leaves alone: names, or patterns
+
+    @property
+    def cores(self) -> tuple[str, ...]:
+        """The class name by which the network is recognised inside a caller's model."""
+        return (self.network,)
