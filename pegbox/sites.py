@@ -79,13 +79,28 @@ class Sites:
                 yield site, tensor
 
     def __call__(self, *roles: str) -> Iterator[Site]:
-        """Yields the sites of these roles; `conv` means every convolution of the stem."""
+        """Yields the sites of these roles; `conv` means every convolution of the stem.
+
+        Raises:
+            RecipeError: for a role that this network, or every chosen block, lacks.
+        """
         for role in roles:
             self._known(role)
-        for site in self.table:
-            wanted = site.role in roles or (site.role.partition(".")[0] in roles and site.block is None)
-            if wanted and (site.block is None or site.block in self.chosen):
-                yield site
+        found = [site for site in self.table if self._wanted(site, roles)]
+        if roles and not found:
+            raise RecipeError(
+                f"{self.family}: the chosen blocks have none of the sites {', '.join(roles)}; "
+                f"they have {', '.join(self._present())}"
+            )
+        yield from found
+
+    def _wanted(self, site: Site, roles: tuple[str, ...]) -> bool:
+        if site.block is None:
+            return site.role in roles or site.role.partition(".")[0] in roles
+        return site.role in roles and site.block in self.chosen
+
+    def _present(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(site.role for site in self.table if site.block in self.chosen))
 
     def within(self, blocks: str) -> "Sites":
         """Returns the same sites limited to a range of blocks: `6:`, `-2:`, `3`, `0,2,5:8`, `encoder.*`."""

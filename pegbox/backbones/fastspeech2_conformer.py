@@ -4,15 +4,16 @@ Text in, Mel frames out. A block's FFNs are pairs of convolutions; `up`, `down`,
 second one, whose output counts half.
 """
 
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
-from pegbox.attention import attend, memory_edited
+from pegbox.attention import attend, by_head, memory_edited
 from pegbox.backbones import _ready
-from pegbox.backbones._family import Memory, Stack, Undo, Weights
+from pegbox.backbones._family import Memory, Stack, Undo, Weights, Where
 from pegbox.backbones._synthesis import Synthesis
 from pegbox.errors import RecipeError
 
@@ -28,12 +29,11 @@ def attention(
     if pos_emb is None or not memory_edited(module):
         return type(module).forward(module, hidden_states, attention_mask, pos_emb, output_attentions)  # type: ignore[no-any-return]
 
-    def heads(x: Tensor) -> Tensor:  # (batch, time, width) → (batch, heads, time, head width)
-        return x.view(*x.shape[:2], module.num_heads, -1).transpose(1, 2)
-
-    query, key, value = (heads(part(hidden_states)) for part in (module.linear_q, module.linear_k, module.linear_v))
+    parts = (module.linear_q, module.linear_k, module.linear_v)
+    query, key, value = (by_head(part(hidden_states), module.num_heads) for part in parts)
     scale = module.head_dim**-0.5
-    places = (query + module.pos_bias_v[:, None]) @ heads(module.linear_pos(pos_emb)).transpose(-1, -2)
+    far = by_head(module.linear_pos(pos_emb), module.num_heads)  # (1, heads, 2 time - 1, head width)
+    places = (query + module.pos_bias_v[:, None]) @ far.transpose(-1, -2)
     bias = module.shift_relative_position_tensor(places) * scale  # (batch, heads, time, time)
     if attention_mask is not None:
         bias = bias.masked_fill(attention_mask[:, None] == 0, torch.finfo(bias.dtype).min)
@@ -71,7 +71,7 @@ def norms_first(config: Any) -> bool:
     return bool(config.encoder_normalize_before)
 
 
-_ROLES: Final = MappingProxyType(
+_ROLES: Final[Mapping[str, Where]] = MappingProxyType(
     {
         "q": "self_attn.linear_q",
         "k": "self_attn.linear_k",
