@@ -12,7 +12,7 @@ from torch import nn
 from transformers.utils import logging as hf_logging
 
 from pegbox.backbones._family import Family, Front, Precision
-from pegbox.backbones._fold import Backbone, Table, find_sites
+from pegbox.backbones._fold import Backbone, Table, find_sites, locate
 from pegbox.backbones._synthesis import Synthesis
 from pegbox.errors import RecipeError, WeightsError, nearest
 from pegbox.sites import Sites
@@ -35,18 +35,32 @@ def load(source: str, precision: Precision = "fp32") -> Backbone:
         return Backbone(family, core, front, source, precision)
     with _quiet():
         config, front, family = _read(source)
-        model, report = _from_pretrained(source, config, family)
+        model, absent = _from_pretrained(source, config, family.network)
     inside = f"{family.inside}." if family.inside else ""
-    missing = [
-        name.removeprefix(inside)
-        for name in (*report["missing_keys"], *(str(key) for key in report["mismatched_keys"]))
-        if name.startswith(inside) and family.reads(name.removeprefix(inside))
-    ]
-    if missing:
-        raise WeightsError(
-            f"{source}: {len(missing)} tensors of {family.name} are not in the checkpoint: {missing[:4]}"
-        )
+    read = (name.removeprefix(inside) for name in absent if name.startswith(inside))
+    _refuse(source, family, [name for name in read if family.reads(name)])
     return Backbone(family, model.get_submodule(family.inside), front, source, precision)
+
+
+def load_synthesis(source: str) -> tuple[Synthesis, nn.Module]:
+    """Loads a network that makes speech of text, from a hub id or a local folder, in fp32 and eval mode.
+
+    Returns its table and the whole model of `transformers`, with the vocoder where the checkpoint has one.
+
+    Raises:
+        WeightsError: when there is no such checkpoint, or it lacks tensors of the model.
+        RecipeError: when the network is an encoder.
+    """
+    with _quiet():
+        config, table = _recognised(source)
+        if not isinstance(table, Synthesis):
+            raise RecipeError(
+                f"{source}: {table.name} is an encoder, which makes no speech; choose a checkpoint of "
+                "fastspeech2_conformer, speecht5 or vits"
+            )
+        model, absent = _from_pretrained(source, config, table.checkpoints[config.model_type])
+    _refuse(source, table, absent)
+    return table, model.eval()
 
 
 def outline(source: str) -> Backbone:
@@ -67,7 +81,8 @@ def bare_outline(source: str) -> tuple[Table, nn.Module, Sites]:
             config, table = _recognised(source)
         if isinstance(table, Synthesis):
             with torch.device("meta"):
-                core = getattr(transformers, table.network)(config)
+                model = getattr(transformers, table.checkpoints[config.model_type])(config)
+            _, core = locate(model.to("meta"), {table.name: table})  # some of the library's tensors heed no device
             return table, core, find_sites(table, core, None)
     backbone = outline(source) if found is None else _emptied(*found, source)
     return backbone.family, backbone.core, backbone.sites()
@@ -93,8 +108,9 @@ def _kernel(network: Any) -> str:
     return "sdpa" if network._supports_sdpa else "eager"  # WavLM's is Pegbox's own, and fused all the same
 
 
-def _from_pretrained(source: str, config: Any, family: Family) -> tuple[Any, dict[str, Any]]:
-    network = getattr(transformers, family.network)
+def _from_pretrained(source: str, config: Any, name: str) -> tuple[Any, list[str]]:
+    """Returns the model of that class, and which of its tensors the checkpoint lacks or has in another shape."""
+    network = getattr(transformers, name)
     try:
         model, report = network.from_pretrained(
             _place(source),
@@ -105,7 +121,12 @@ def _from_pretrained(source: str, config: Any, family: Family) -> tuple[Any, dic
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as problem:
         raise WeightsError(f"{source}: the weights cannot be loaded: {_first_line(problem)}") from problem
-    return model, report
+    return model, [*report["missing_keys"], *(str(key) for key in report["mismatched_keys"])]
+
+
+def _refuse(source: str, table: Table, missing: list[str]) -> None:
+    if missing:
+        raise WeightsError(f"{source}: {len(missing)} tensors of {table.name} are not in the checkpoint: {missing[:4]}")
 
 
 @contextmanager

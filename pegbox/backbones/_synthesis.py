@@ -1,6 +1,6 @@
 """Networks that make speech of text: sites for methods in a caller's own loop, and no fold from waveforms."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +14,17 @@ class Synthesis:
     """One kind of synthesis network, which a method is attached to whole: what has no edits stays frozen."""
 
     name: str
-    model_types: tuple[str, ...]  # those of the checkpoints' configurations
-    network: str  # class of transformers that loads the checkpoint, and by which it is recognised in a caller's model
+    network: str  # class of transformers by which it is recognised in a caller's model
+    checkpoints: Mapping[str, str]  # type in a checkpoint's configuration → class of transformers that loads it
     stacks: tuple[Stack, ...]  # in the order of the signal; blocks are numbered through
     norms_first: Callable[[Any], bool]  # whether a block's norms stand before its parts
     ready: Callable[[nn.Module], Undo] = always_real  # makes every site real on the core; returns how to undo it
     unused: tuple[str, ...] = ()  # tensors that full tuning leaves alone: names, or patterns
+
+    @property
+    def model_types(self) -> tuple[str, ...]:
+        """Those of the checkpoints' configurations."""
+        return tuple(self.checkpoints)
 
     @property
     def cores(self) -> tuple[str, ...]:

@@ -90,8 +90,11 @@ _ROLES: Final[Mapping[str, Where]] = MappingProxyType(
 
 family: Final = Synthesis(
     name="fastspeech2_conformer",
-    model_types=("fastspeech2_conformer",),
     network="FastSpeech2ConformerModel",
+    checkpoints={
+        "fastspeech2_conformer": "FastSpeech2ConformerModel",
+        "fastspeech2_conformer_with_hifigan": "FastSpeech2ConformerWithHifiGan",
+    },
     stacks=(
         Stack("encoder", "encoder.conformer_layers", _ROLES),
         Stack("decoder", "decoder.conformer_layers", _ROLES),

@@ -76,8 +76,8 @@ def ready(core: Any) -> Undo:
 
 family: Final = Synthesis(
     name="speecht5",
-    model_types=("speecht5",),
     network="SpeechT5ForTextToSpeech",
+    checkpoints={"speecht5": "SpeechT5ForTextToSpeech"},
     stacks=(
         Stack("encoder", "speecht5.encoder.wrapped_encoder.layers", _roles("attention", "layer_norm")),
         Stack(

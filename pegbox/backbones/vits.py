@@ -68,8 +68,8 @@ def ready(core: Any) -> Undo:
 
 family: Final = Synthesis(
     name="vits",
-    model_types=("vits",),
     network="VitsModel",
+    checkpoints={"vits": "VitsModel"},
     stacks=(
         Stack(
             "encoder",
