@@ -1,5 +1,8 @@
 """Small random networks that make speech of text, what they are given, and what they answer."""
 
+from copy import deepcopy
+from functools import cache
+
 import torch
 import transformers
 from _models import perturb
@@ -67,12 +70,17 @@ CONFIGS = {
 }
 
 
-def network(name):
-    """Returns the same small network at every call, in training mode."""
+@cache
+def _network(name):
     torch.manual_seed(7)
     model = getattr(transformers, tables()[name].network)(CONFIGS[name]())
     perturb(model)
     return model.train()
+
+
+def network(name):
+    """Returns a fresh copy of the same small network, in training mode."""
+    return deepcopy(_network(name))
 
 
 def inputs(name):
@@ -112,3 +120,9 @@ def answer(name, model):
     out = model.eval()(**inputs(name))
     model.train()
     return out.waveform if name == "vits" else out.spectrogram
+
+
+@cache
+def plain_answer(name):
+    """Returns what the network says without any method."""
+    return answer(name, network(name))
