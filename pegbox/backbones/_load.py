@@ -159,7 +159,7 @@ def _read(source: str) -> tuple[Any, Front, Family]:
     if isinstance(table, Synthesis):
         raise RecipeError(
             f"{source}: {table.name} is a synthesis network: it reads text, not waveforms, and cannot be the encoder "
-            "of a recipe; load it with transformers and use pegbox.attach in a loop of your own"
+            "of a recipe; load it by pegbox.backbones.load_synthesis and use pegbox.attach in a loop of your own"
         )
     return config, _front(source), table
 
