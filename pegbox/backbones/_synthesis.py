@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from torch import nn
 
-from pegbox.backbones._family import Stack, Undo, always_real
+from pegbox.backbones._family import Stack, Undo, Where, always_real
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,3 +31,8 @@ class Synthesis:
     def cores(self) -> tuple[str, ...]:
         """The class name by which the network is recognised inside a caller's model."""
         return (self.network,)
+
+
+def like(roles: Mapping[str, Where], changed: Mapping[str, Where]) -> Mapping[str, Where]:
+    """Returns the sites of kindred blocks, some of them changed, without `enter`, which synthesis networks lack."""
+    return MappingProxyType({role: changed.get(role, where) for role, where in roles.items() if role != "enter"})

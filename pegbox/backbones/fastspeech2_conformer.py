@@ -4,17 +4,15 @@ Text in, Mel frames out. A block's FFNs are pairs of convolutions; `up`, `down`,
 second one, whose output counts half.
 """
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
 from pegbox.attention import attend, by_head, memory_edited
-from pegbox.backbones import _ready
-from pegbox.backbones._family import Memory, Stack, Undo, Weights, Where
-from pegbox.backbones._synthesis import Synthesis
+from pegbox.backbones import _conformer, _ready
+from pegbox.backbones._family import Stack, Undo, Weights
+from pegbox.backbones._synthesis import Synthesis, like
 from pegbox.errors import RecipeError
 
 
@@ -71,21 +69,14 @@ def norms_first(config: Any) -> bool:
     return bool(config.encoder_normalize_before)
 
 
-_ROLES: Final[Mapping[str, Where]] = MappingProxyType(
+_ROLES: Final = like(
+    _conformer.ROLES,
     {
-        "q": "self_attn.linear_q",
-        "k": "self_attn.linear_k",
-        "v": "self_attn.linear_v",
-        "o": "self_attn.linear_out",
-        "memory": Memory("self_attn"),
-        "attn": "self_attn",
-        "norm1": "self_attn_layer_norm",
         "up": Weights("feed_forward.conv1"),
         "down": Weights("feed_forward.conv2"),
         "ffn": "feed_forward",
         "norm2": "ff_layer_norm",
-        "leave": "",
-    }
+    },
 )
 
 family: Final = Synthesis(

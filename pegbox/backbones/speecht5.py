@@ -3,35 +3,16 @@
 The attention to the text inside the decoder's blocks has no sites.
 """
 
-from types import MappingProxyType
+from collections.abc import Mapping
 from typing import Any, Final
 
 from torch import Tensor
 from transformers import EncoderDecoderCache
 
 from pegbox.attention import attend, by_head, memory_edited
-from pegbox.backbones import _ready
+from pegbox.backbones import _ready, _speech
 from pegbox.backbones._family import Memory, Stack, Undo, Where
-from pegbox.backbones._synthesis import Synthesis
-
-
-def _roles(attention: str, norm: str) -> MappingProxyType[str, Where]:
-    return MappingProxyType(
-        {
-            "q": f"{attention}.q_proj",
-            "k": f"{attention}.k_proj",
-            "v": f"{attention}.v_proj",
-            "o": f"{attention}.out_proj",
-            "memory": Memory(attention),
-            "attn": attention,
-            "norm1": norm,
-            "up": "feed_forward.intermediate_dense",
-            "down": "feed_forward.output_dense",
-            "ffn": "feed_forward",
-            "norm2": "final_layer_norm",
-            "leave": "",
-        }
-    )
+from pegbox.backbones._synthesis import Synthesis, like
 
 
 def attention(
@@ -74,18 +55,21 @@ def ready(core: Any) -> Undo:
     return _ready.undo_all([*stacks, _ready.instead(modules, attention), _ready.still(core)])
 
 
+_LINEAR: Final = (("q", "q_proj"), ("k", "k_proj"), ("v", "v_proj"), ("o", "out_proj"))
+_SPEAKING: Final[Mapping[str, Where]] = {
+    **{role: f"self_attn.{name}" for role, name in _LINEAR},
+    "memory": Memory("self_attn"),
+    "attn": "self_attn",
+    "norm1": "self_attn_layer_norm",
+}
+
 family: Final = Synthesis(
     name="speecht5",
     network="SpeechT5ForTextToSpeech",
     checkpoints={"speecht5": "SpeechT5ForTextToSpeech"},
     stacks=(
-        Stack("encoder", "speecht5.encoder.wrapped_encoder.layers", _roles("attention", "layer_norm")),
-        Stack(
-            "decoder",
-            "speecht5.decoder.wrapped_decoder.layers",
-            _roles("self_attn", "self_attn_layer_norm"),
-            causal=True,
-        ),
+        Stack("encoder", "speecht5.encoder.wrapped_encoder.layers", like(_speech.ROLES, {})),
+        Stack("decoder", "speecht5.decoder.wrapped_decoder.layers", like(_speech.ROLES, _SPEAKING), causal=True),
     ),
     norms_first=lambda config: False,
     ready=ready,

@@ -4,16 +4,15 @@ The blocks of the text encoder have all sites. Those of the flow, which have nei
 and `down`: the convolutions to and from the inner width. Duration predictor and vocoder have none.
 """
 
-from types import MappingProxyType
 from typing import Any, Final
 
 from torch import Tensor
 from torch.nn import functional as F
 
 from pegbox.attention import by_head, memory_edited, remembered
-from pegbox.backbones import _ready
-from pegbox.backbones._family import Memory, Stack, Undo, Weights
-from pegbox.backbones._synthesis import Synthesis
+from pegbox.backbones import _ready, _speech
+from pegbox.backbones._family import Stack, Undo, Weights
+from pegbox.backbones._synthesis import Synthesis, like
 
 
 def attention(
@@ -66,32 +65,16 @@ def ready(core: Any) -> Undo:
     return _ready.undo_all([_ready.no_layerdrop(encoder), _ready.instead(modules, attention)])
 
 
+_CONVOLUTIONS: Final = {"up": Weights("feed_forward.conv_1"), "down": Weights("feed_forward.conv_2")}
+_FLOW: Final = {"up": Weights("conv_pre"), "down": Weights("conv_post")}
+
 family: Final = Synthesis(
     name="vits",
     network="VitsModel",
     checkpoints={"vits": "VitsModel"},
     stacks=(
-        Stack(
-            "encoder",
-            "text_encoder.encoder.layers",
-            MappingProxyType(
-                {
-                    "q": "attention.q_proj",
-                    "k": "attention.k_proj",
-                    "v": "attention.v_proj",
-                    "o": "attention.out_proj",
-                    "memory": Memory("attention"),
-                    "attn": "attention",
-                    "norm1": "layer_norm",
-                    "up": Weights("feed_forward.conv_1"),
-                    "down": Weights("feed_forward.conv_2"),
-                    "ffn": "feed_forward",
-                    "norm2": "final_layer_norm",
-                    "leave": "",
-                }
-            ),
-        ),
-        Stack("flow", "flow.flows", MappingProxyType({"up": Weights("conv_pre"), "down": Weights("conv_post")})),
+        Stack("encoder", "text_encoder.encoder.layers", like(_speech.ROLES, _CONVOLUTIONS)),
+        Stack("flow", "flow.flows", _FLOW),
     ),
     norms_first=lambda config: False,
     ready=ready,
