@@ -1,7 +1,7 @@
 """Attention with an edited memory: prefixes and other edits of the (key, value) pair.
 
 Reached through `transformers`' registry of attention functions, its supported extension point, and
-called directly by Pegbox's own WavLM attention.
+called directly where Pegbox has an attention of its own: WavLM's and those of synthesis networks.
 """
 
 from collections.abc import Callable
@@ -39,6 +39,11 @@ def edit_memory(attention: nn.Module, module: nn.Module) -> Callable[[], None]:
     return undo
 
 
+def memory_edited(attention: nn.Module) -> bool:
+    """Returns whether an attention module carries an edit of its memory."""
+    return bool(_edits.get(attention))
+
+
 def attend(
     attention: nn.Module,
     query: Tensor,  # (batch, heads, time, head width)
@@ -49,21 +54,37 @@ def attend(
     dropout: float,
 ) -> Tensor:  # (batch, time, heads, head width)
     """Returns fused attention after the module's memory edits; added keys are open to every query."""
+    key, value, mask = remembered(attention, key, value, mask)
+    out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout, scale=scaling)
+    return out.transpose(1, 2)
+
+
+def remembered(
+    attention: nn.Module,
+    key: Tensor,  # (batch, heads, time, head width)
+    value: Tensor,  # (batch, heads, time, head width)
+    mask: Tensor | None,  # (…, time): bool, or added
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Returns (key, value, mask) after the module's memory edits; keys are added in front, and open in the mask."""
     time = key.shape[2]
     for module in _edits.get(attention, ()):
         key, value = module((key, value), (key, value))
     extra = key.shape[2] - time
     if mask is not None and extra:
         mask = F.pad(mask, (extra, 0), value=0.0 if mask.dtype.is_floating_point else 1.0)
-    out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout, scale=scaling)
-    return out.transpose(1, 2)
+    return key, value, mask
 
 
-def real_frames(mask: Tensor | None) -> Tensor | None:  # (batch, time) or (batch, 1, 1 or time, time) → (batch, time)
+def by_head(x: Tensor, heads: int) -> Tensor:  # (batch, time, width) → (batch, heads, time, head width)
+    """Returns queries, keys or values apart by head."""
+    return x.view(*x.shape[:2], heads, -1).transpose(1, 2)
+
+
+def real_frames(mask: Tensor | None) -> Tensor | None:  # (batch, …, time) → (batch, time)
     """Returns which frames are real, from any mask that a block is given: bool, ones and zeros, or added scores."""
     if mask is None:
         return None
-    flat = mask if mask.ndim == 2 else mask[:, 0, -1]
+    flat = mask if mask.ndim == 2 else mask.flatten(1, -2)[:, -1]
     return flat > -1 if flat.dtype.is_floating_point and mask.ndim == 4 else flat.bool()
 
 
@@ -92,7 +113,7 @@ def _interface(
     scaling: float | None = None,
     **ignored: Any,  # the registry's signature: models pass settings of other kernels
 ) -> tuple[Tensor, None]:
-    if not _edits.get(module):
+    if not memory_edited(module):
         out, _ = ALL_ATTENTION_FUNCTIONS["sdpa"](
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **ignored
         )

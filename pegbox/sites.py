@@ -9,8 +9,9 @@ A site sees the input x and the output y of a module (or of a span of modules). 
 x and y are both what goes in; at `memory` both are the pair (key, value), each (batch, heads, time, head width).
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Final, Literal
 
 import torch
@@ -20,12 +21,16 @@ from pegbox.errors import RecipeError, nearest
 
 STEM_ROLES: Final = ("wave", "conv", "frames")
 BLOCK_ROLES: Final = (*("enter", "q", "k", "v", "o", "memory", "attn", "norm1", "up", "down", "ffn", "norm2", "leave"),)
-Place = Literal["output", "input", "memory"]
+Place = Literal["output", "input", "memory", "weights"]
+_NO_STACKS: Final[Mapping[str, range]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class Site:
-    """One place: x is what `entry` is given, y what `exit` returns, `owner` holds the weight and bias, if any."""
+    """One place: x is what `entry` is given, y what `exit` returns, `owner` holds the weight and bias, if any.
+
+    Where `place` is "weights", x and y are (batch, channels, time), and only the weight and bias can be edited.
+    """
 
     role: str
     block: int | None
@@ -36,11 +41,13 @@ class Site:
     input_width: int
     output_width: int
     home: nn.Module | None = None  # the block that it belongs to, or the core for a site of the stem
+    label: str = ""  # its block's name in a network with several lists of blocks: `decoder.2`
+    causal: bool = False  # whether its block speaks frame by frame and may not look at later frames
 
     @property
     def name(self) -> str:
-        """`3.q` for a site of block 3, `conv.0` or `frames` for one of the stem."""
-        return self.role if self.block is None else f"{self.block}.{self.role}"
+        """`3.q` for a site of block 3, `decoder.2.q` where blocks have names, `conv.0` or `frames` in the stem."""
+        return self.role if self.block is None else f"{self.label or self.block}.{self.role}"
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,9 @@ class Sites:
     places: int | None = None  # frames of the longest clip, where a positional table ends
     projection: nn.Module | None = None  # what makes frames of a convolution front-end's features
     held: tuple[tuple[Site, str], ...] = ()  # every tensor of the blocks and of the norms outside them
+    stacks: Mapping[str, range] = field(
+        default_factory=dict
+    )  # name → block numbers, in a network with several lists of blocks
 
     def pool(self) -> Iterator[tuple[Site, str]]:
         """Yields every tensor of the chosen blocks, and of the norms outside them when all blocks are chosen.
@@ -69,17 +79,32 @@ class Sites:
                 yield site, tensor
 
     def __call__(self, *roles: str) -> Iterator[Site]:
-        """Yields the sites of these roles; `conv` means every convolution of the stem."""
+        """Yields the sites of these roles; `conv` means every convolution of the stem.
+
+        Raises:
+            RecipeError: for a role that this network, or every chosen block, lacks.
+        """
         for role in roles:
             self._known(role)
-        for site in self.table:
-            wanted = site.role in roles or (site.role.partition(".")[0] in roles and site.block is None)
-            if wanted and (site.block is None or site.block in self.chosen):
-                yield site
+        found = [site for site in self.table if self._wanted(site, roles)]
+        if roles and not found:
+            raise RecipeError(
+                f"{self.family}: the chosen blocks have none of the sites {', '.join(roles)}; "
+                f"they have {', '.join(self._present())}"
+            )
+        yield from found
+
+    def _wanted(self, site: Site, roles: tuple[str, ...]) -> bool:
+        if site.block is None:
+            return site.role in roles or site.role.partition(".")[0] in roles
+        return site.role in roles and site.block in self.chosen
+
+    def _present(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(site.role for site in self.table if site.block in self.chosen))
 
     def within(self, blocks: str) -> "Sites":
-        """Returns the same sites limited to a range of blocks such as `6:`, `:4`, `-2:`, `3` or `0,2,5:8`."""
-        return replace(self, chosen=select_blocks(blocks, self.depth))
+        """Returns the same sites limited to a range of blocks: `6:`, `-2:`, `3`, `0,2,5:8`, `encoder.*`."""
+        return replace(self, chosen=select_blocks(blocks, self.depth, self.stacks))
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -96,26 +121,38 @@ class Sites:
         raise RecipeError(f"unknown site '{role}'{nearest(role, vocabulary)}")
 
 
-def select_blocks(text: str, depth: int) -> tuple[int, ...]:
-    """Returns the block numbers that a range such as `6:` or `0,2,-1` means in a network of `depth` blocks."""
+def select_blocks(text: str, depth: int, stacks: Mapping[str, range] = _NO_STACKS) -> tuple[int, ...]:
+    """Returns the block numbers that a range means: `6:` or `0,2,-1`; with stacks also `encoder.*` or `decoder.-2:`."""
     chosen: set[int] = set()
     for part in text.split(","):
-        try:
-            ends = [int(end) if end.strip() else None for end in part.split(":")]
-        except ValueError:
-            ends = []
-        if len(ends) == 1 and ends[0] is not None and -depth <= ends[0] < depth:
-            chosen.add(ends[0] % depth)
-        elif len(ends) == 2:
-            chosen.update(range(depth)[slice(*ends)])
-        else:
+        stack, named, inner = part.strip().rpartition(".")
+        found = _in_range(inner, stacks.get(stack) if named else range(depth))
+        if found is None:
+            named_too = "".join(f", '{name}.*'" for name in stacks)
             raise RecipeError(
                 f"blocks={text!r}: '{part}' is no block or range of a network with blocks 0 to {depth - 1}; "
-                "write '6:', ':4', '-2:', '3' or '0,2,5:8'"
+                f"write '6:', ':4', '-2:', '3' or '0,2,5:8'{named_too}"
             )
+        chosen.update(found)
     if not chosen:
         raise RecipeError(f"blocks={text!r} selects none of the blocks 0 to {depth - 1}")
     return tuple(sorted(chosen))
+
+
+def _in_range(text: str, blocks: range | None) -> range | None:
+    """Returns those of the blocks that a range such as `*`, `3` or `-2:` means, None where it means nothing."""
+    if blocks is None:
+        return None
+    try:
+        ends = [int(end) if end.strip() else None for end in (":" if text == "*" else text).split(":")]
+    except ValueError:
+        return None
+    if len(ends) == 2:
+        return blocks[slice(*ends)]
+    alone = ends[0] if len(ends) == 1 else None
+    if alone is None or not -len(blocks) <= alone < len(blocks):
+        return None
+    return range(blocks[alone], blocks[alone] + 1)
 
 
 class Mixing(nn.Module):
@@ -207,6 +244,16 @@ class Edit:
 
 def around(site: Site, module: nn.Module) -> Edit:
     """Plans y ← module(x, y) at a site."""
+    if site.place == "weights":
+        raise RecipeError(
+            f"the site '{site.name}' gives (batch, channels, time), and only its weight and bias can be edited; "
+            "choose another place, such as 'ffn'"
+        )
+    if site.causal and isinstance(module, Mixing):
+        raise RecipeError(
+            f"{type(module).__name__} looks across frames, at '{site.name}' also at frames that are not spoken yet; "
+            "choose other blocks, such as blocks='encoder.*'"
+        )
     return Edit("around", site, module)
 
 

@@ -18,7 +18,8 @@ def attach(model: nn.Module, method: str) -> Delta:
     """Attaches a method such as `"lora(rank=8) + bitfit"` to a network and freezes the rest of that network.
 
     `model` is a `pegbox.load_backbone` or any `transformers` model with a network of a known family inside, including
-    its ForCTC and ForSequenceClassification classes; a head beside the encoder stays as trainable as it was. Returns
+    its ForCTC and ForSequenceClassification classes and networks that make speech of text; a head or a vocoder beside
+    the network stays as trainable as it was. Returns
     the `Delta`: give `delta.parameters()` and the head's to your optimiser, and call `delta.detach()` to get the model
     back bit for bit, or `delta.merge()` to keep the effect in its weights.
     """
@@ -26,7 +27,7 @@ def attach(model: nn.Module, method: str) -> Delta:
     if isinstance(model, backbones.Backbone):
         terms = _inside(methods.plan(chosen, model.sites()))
         return Delta(model.core, terms, model.family.unused)
-    family, core = backbones.locate(model, backbones.families())
+    family, core = backbones.locate(model, backbones.tables())
     terms = _inside(methods.plan(chosen, backbones.find_sites(family, core, None)))
     return Delta(core, terms, family.unused, ready=family.ready)
 

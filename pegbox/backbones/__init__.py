@@ -4,10 +4,11 @@ from functools import cache
 from importlib import import_module
 
 from pegbox import registry
-from pegbox.backbones._family import Entry, Family, Front, Memory, Part, Precision, Span, State
+from pegbox.backbones._family import Entry, Family, Front, Memory, Part, Precision, Span, Stack, State, Weights
 from pegbox.backbones._fold import Backbone, find_sites, locate
-from pegbox.backbones._load import from_config, load, outline, shipped
+from pegbox.backbones._load import bare_outline, from_config, load, load_synthesis, outline, shipped
 from pegbox.backbones._speech import padding_mask
+from pegbox.backbones._synthesis import Synthesis
 
 __all__ = [
     "Backbone",
@@ -18,19 +19,31 @@ __all__ = [
     "Part",
     "Precision",
     "Span",
+    "Stack",
     "State",
+    "Synthesis",
+    "Weights",
+    "bare_outline",
     "families",
     "find_sites",
     "from_config",
     "load",
+    "load_synthesis",
     "locate",
     "outline",
     "padding_mask",
     "shipped",
+    "tables",
 ]
 
 
 @cache
-def families() -> dict[str, Family]:
-    """Returns name → family of every backbone file and installed entry point."""
+def tables() -> dict[str, Family | Synthesis]:
+    """Returns name → table of every backbone file and installed entry point: all networks that a method attaches to."""
     return {name: import_module(module).family for name, module in registry.names("backbones").items()}
+
+
+@cache
+def families() -> dict[str, Family]:
+    """Returns name → family of those that are folds from waveforms, which Pegbox loads and trains by itself."""
+    return {name: table for name, table in tables().items() if isinstance(table, Family)}

@@ -7,6 +7,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from pegbox.backbones import _ready
 from pegbox.backbones._family import Entry, Memory, State, Undo, Where
 
 ROLES: Final[Mapping[str, Where]] = MappingProxyType(
@@ -66,17 +67,6 @@ def places_for_prompts(core: Any) -> Undo:
         longer = carry(core, time)
         return args, {**kwargs, "relative_position_embeddings": None if longer is None else longer.to(table)}
 
-    return undo_all(
+    return _ready.undo_all(
         block.self_attn.register_forward_pre_hook(hook, with_kwargs=True).remove for block in core.encoder.layers
     )
-
-
-def undo_all(steps: Any) -> Undo:
-    """Returns one function that undoes all of these."""
-    steps = list(steps)
-
-    def undo() -> None:
-        for each in steps:
-            each()
-
-    return undo

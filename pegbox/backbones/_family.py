@@ -57,7 +57,28 @@ class Memory:
     module: str
 
 
-Where = str | Span | Part | Entry | Memory
+@dataclass(frozen=True)
+class Weights:
+    """A site whose module is given (batch, channels, time): methods can edit its weight and bias, not its output."""
+
+    module: str
+
+
+Where = str | Span | Part | Entry | Memory | Weights
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A list of blocks that all have the same sites; `name` is '' where a network has one list only."""
+
+    name: str
+    blocks: str  # path to the list
+    roles: Mapping[str, Where]  # block sites: role → path inside a block
+    causal: bool = False  # whether it speaks frame by frame, so that no block may look at later frames
+
+    def label(self, number: int) -> str:
+        """Returns the name of a block where the list has one: `decoder.2`."""
+        return f"{self.name}.{number}" if self.name else ""
 
 
 @dataclass(frozen=True)
@@ -107,6 +128,11 @@ class Family:
     fixed: tuple[str, ...] = ()  # those of them that the fold reads all the same: a table of sines
     front_is_wave: bool = True  # whether the core itself is given the waveform
     padding: str = ""  # the rule, in words
+
+    @property
+    def stacks(self) -> tuple[Stack, ...]:
+        """The one list of blocks."""
+        return (Stack("", self.blocks, self.roles),)
 
     @property
     def unread(self) -> tuple[str, ...]:

@@ -4,14 +4,31 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from hashlib import blake2b
-from typing import Any, Literal
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from pegbox.backbones._family import DTYPES, Entry, Family, Front, Memory, Part, Precision, Span, State, Where, among
+from pegbox.backbones._family import (
+    DTYPES,
+    Entry,
+    Family,
+    Front,
+    Memory,
+    Part,
+    Precision,
+    Span,
+    State,
+    Weights,
+    Where,
+    among,
+)
+from pegbox.backbones._synthesis import Synthesis
 from pegbox.errors import CorpusError, RecipeError
-from pegbox.sites import Site, Sites
+from pegbox.sites import Place, Site, Sites
+
+Table = Family | Synthesis
+T = TypeVar("T", bound=Family | Synthesis)
 
 
 class Backbone(nn.Module):
@@ -103,67 +120,101 @@ class Backbone(nn.Module):
         return list(self.fold(self.stem(wave, lengths)))
 
 
-def locate(model: nn.Module, families: Mapping[str, Family]) -> tuple[Family, nn.Module]:
-    """Returns the family and the core network inside a caller's `transformers` model."""
-    by_core = {core: family for family in families.values() for core in family.cores}
+def locate(model: nn.Module, tables: Mapping[str, T]) -> tuple[T, nn.Module]:
+    """Returns the table and the core network inside a caller's `transformers` model."""
+    by_core = {core: table for table in tables.values() for core in table.cores}
     for module in model.modules():
         if type(module).__name__ in by_core:
             return by_core[type(module).__name__], module
     raise RecipeError(f"{type(model).__name__} holds no network that Pegbox knows; known: {', '.join(sorted(by_core))}")
 
 
-def find_sites(family: Family, core: nn.Module, front: nn.Module | None) -> Sites:
+def find_sites(table: Table, core: nn.Module, front: nn.Module | None) -> Sites:
     """Returns the sites of a core network; `front` is Pegbox's own input module, where there is one."""
-    blocks = core.get_submodule(family.blocks)
-    table = []
-    if not family.front_is_wave and front is not None:
-        table.append(_site(front, Entry(""), "wave", None, 1))
+    found = _in_blocks(table, core)
+    if isinstance(table, Synthesis):
+        return found
     config: Any = core.config
-    width = int(config.hidden_size)
-    table += [_site(core, where, role, None, width) for role, where in family.stem_roles(core).items()]
-    for index, block in enumerate(blocks.children()):
-        table += [_site(block, where, role, index, width) for role, where in family.roles.items()]
-    depth = len(list(blocks.children()))
-    longest = family.longest(config)
-    return Sites(
-        family.name,
-        width,
-        depth,
-        tuple(table),
-        tuple(range(depth)),
-        norms_first=family.norms_first(config),
-        spectrogram=family.spectrogram(config),
-        places=None if longest is None else family.frames(config, longest),
-        projection=core.get_submodule(family.projection) if family.projection else None,
-        held=tuple(_held(family, core)),
+    longest = table.longest(config)
+    return replace(
+        found,
+        table=(*_in_stem(table, core, front, found.width), *found.table),
+        spectrogram=table.spectrogram(config),
+        places=None if longest is None else table.frames(config, longest),
+        projection=core.get_submodule(table.projection) if table.projection else None,
     )
 
 
-def _held(family: Family, core: nn.Module) -> Iterator[tuple[Site, str]]:
-    """Yields every tensor of the blocks and of the norms outside them and the convolutions, in the core's order."""
-    blocks = list(core.get_submodule(family.blocks).children())
-    homes = {f"{family.blocks}.{index}": block for index, block in enumerate(blocks)}
+def _in_stem(family: Family, core: nn.Module, front: nn.Module | None, width: int) -> Iterator[Site]:
+    if not family.front_is_wave and front is not None:
+        yield _site(front, Entry(""), "wave", None, 1)
+    for role, where in family.stem_roles(core).items():
+        yield _site(core, where, role, None, width)
+
+
+def _in_blocks(table: Table, core: nn.Module) -> Sites:
+    config: Any = core.config
+    width = int(config.hidden_size)
+    sites: list[Site] = []
+    stacks: dict[str, range] = {}
+    depth = 0
+    for stack in table.stacks:
+        blocks = list(core.get_submodule(stack.blocks).children())
+        for number, block in enumerate(blocks):
+            own = [_site(block, where, role, depth + number, width) for role, where in stack.roles.items()]
+            sites += [replace(site, label=stack.label(number), causal=stack.causal) for site in own]
+        stacks |= {stack.name: range(depth, depth + len(blocks))} if stack.name else {}
+        depth += len(blocks)
+    return Sites(
+        table.name,
+        width,
+        depth,
+        tuple(sites),
+        tuple(range(depth)),
+        norms_first=table.norms_first(config),
+        held=tuple(_held(table, core)),
+        stacks=stacks,
+    )
+
+
+def _held(table: Table, core: nn.Module) -> Iterator[tuple[Site, str]]:
+    """Yields every tensor of the blocks, in the core's order, and in a fold of the norms outside them.
+
+    The norms of convolutions do not count.
+    """
+    lists = [(stack, list(core.get_submodule(stack.blocks).children())) for stack in table.stacks]
+    blocks = [(stack, number, block) for stack, own in lists for number, block in enumerate(own)]
+    homes = {
+        f"{stack.blocks}.{inner}": (number, block, stack.label(inner))
+        for number, (stack, inner, block) in enumerate(blocks)
+    }
     after = False  # whether the blocks have been passed
     for path, owner in core.named_modules():
         home = next((name for name in homes if path == name or path.startswith(f"{name}.")), None)
         after = after or home is not None
-        norm = isinstance(owner, nn.LayerNorm) and not any(part.startswith("conv") for part in path.split("."))
-        if home is None and not norm:
+        number, block, label = homes[home] if home else (len(blocks) - 1 if after else None, owner, "")
+        if home is None and not _outer_norm(table, path, owner):
             continue
         place = Site(
             role=path.removeprefix(f"{home}.") if home else path,
-            block=int(home.rpartition(".")[2]) if home else (len(blocks) - 1 if after else None),
+            block=number,
             entry=owner,
             exit=owner,
             place="output",
             owner=owner,
             input_width=0,
             output_width=0,
-            home=homes[home] if home else owner,
+            home=block,
+            label=label,
         )
         for tensor, _ in owner.named_parameters(recurse=False):
-            if family.reads(f"{path}.{tensor}"):
+            if isinstance(table, Synthesis) or table.reads(f"{path}.{tensor}"):
                 yield place, tensor
+
+
+def _outer_norm(table: Table, path: str, owner: nn.Module) -> bool:
+    convolution = any(part.startswith("conv") for part in path.split("."))
+    return isinstance(table, Family) and isinstance(owner, nn.LayerNorm) and not convolution
 
 
 def digest(core: nn.Module, front: Front, unread: tuple[str, ...] = ()) -> str:
@@ -179,7 +230,7 @@ def digest(core: nn.Module, front: Front, unread: tuple[str, ...] = ()) -> str:
 
 
 def _site(root: nn.Module, where: Where, role: str, block: int | None, width: int) -> Site:
-    place: Literal["output", "input", "memory"] = "output"
+    place: Place = "output"
     owner: nn.Module | None = None
     match where:
         case Span(entry, leave):
@@ -190,6 +241,9 @@ def _site(root: nn.Module, where: Where, role: str, block: int | None, width: in
         case Entry(module) | Memory(module):
             first = last = root.get_submodule(module)
             place = "input" if isinstance(where, Entry) else "memory"
+        case Weights(module):
+            first = last = owner = root.get_submodule(module)
+            place = "weights"
         case str(path):
             first = last = root.get_submodule(path)
             owner = first if isinstance(getattr(first, "weight", None), Tensor) else None

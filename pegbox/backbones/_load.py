@@ -12,8 +12,10 @@ from torch import nn
 from transformers.utils import logging as hf_logging
 
 from pegbox.backbones._family import Family, Front, Precision
-from pegbox.backbones._fold import Backbone
-from pegbox.errors import WeightsError, nearest
+from pegbox.backbones._fold import Backbone, Table, find_sites, locate
+from pegbox.backbones._synthesis import Synthesis
+from pegbox.errors import RecipeError, WeightsError, nearest
+from pegbox.sites import Sites
 
 
 def shipped() -> dict[str, Path]:
@@ -33,30 +35,62 @@ def load(source: str, precision: Precision = "fp32") -> Backbone:
         return Backbone(family, core, front, source, precision)
     with _quiet():
         config, front, family = _read(source)
-        model, report = _from_pretrained(source, config, family)
+        model, absent = _from_pretrained(source, config, family.network)
     inside = f"{family.inside}." if family.inside else ""
-    missing = [
-        name.removeprefix(inside)
-        for name in (*report["missing_keys"], *(str(key) for key in report["mismatched_keys"]))
-        if name.startswith(inside) and family.reads(name.removeprefix(inside))
-    ]
-    if missing:
-        raise WeightsError(
-            f"{source}: {len(missing)} tensors of {family.name} are not in the checkpoint: {missing[:4]}"
-        )
+    read = (name.removeprefix(inside) for name in absent if name.startswith(inside))
+    _refuse(source, family, [name for name in read if family.reads(name)])
     return Backbone(family, model.get_submodule(family.inside), front, source, precision)
+
+
+def load_synthesis(source: str) -> tuple[Synthesis, nn.Module]:
+    """Loads a network that makes speech of text, from a hub id or a local folder, in fp32 and eval mode.
+
+    Returns its table and the whole model of `transformers`, with the vocoder where the checkpoint has one.
+
+    Raises:
+        WeightsError: when there is no such checkpoint, or it lacks tensors of the model.
+        RecipeError: when the network is an encoder.
+    """
+    with _quiet():
+        config, table = _recognised(source)
+        if not isinstance(table, Synthesis):
+            raise RecipeError(
+                f"{source}: {table.name} is an encoder, which makes no speech; choose a checkpoint of "
+                "fastspeech2_conformer, speecht5 or vits"
+            )
+        model, absent = _from_pretrained(source, config, table.checkpoints[config.model_type])
+    _refuse(source, table, absent)
+    return table, model.eval()
 
 
 def outline(source: str) -> Backbone:
     """Returns the backbone without weights, on the meta device: shapes, sites and counts only."""
     found = _own(source)
     if found is not None:
-        core, front, family = found
-        with torch.device("meta"):
-            return Backbone(family, core.to("meta"), front, source, "fp32")
+        return _emptied(*found, source)
     with _quiet():
         config, front, family = _read(source)
     return from_config(config, front, source, device="meta", family=family)
+
+
+def bare_outline(source: str) -> tuple[Table, nn.Module, Sites]:
+    """Returns table, core and sites of any network that methods attach to, without weights, on the meta device."""
+    found = _own(source)
+    if found is None:
+        with _quiet():
+            config, table = _recognised(source)
+        if isinstance(table, Synthesis):
+            with torch.device("meta"):
+                model = getattr(transformers, table.checkpoints[config.model_type])(config)
+            _, core = locate(model.to("meta"), {table.name: table})  # some of the library's tensors heed no device
+            return table, core, find_sites(table, core, None)
+    backbone = outline(source) if found is None else _emptied(*found, source)
+    return backbone.family, backbone.core, backbone.sites()
+
+
+def _emptied(core: nn.Module, front: Front, family: Family, source: str) -> Backbone:
+    with torch.device("meta"):
+        return Backbone(family, core.to("meta"), front, source, "fp32")
 
 
 def from_config(
@@ -74,8 +108,9 @@ def _kernel(network: Any) -> str:
     return "sdpa" if network._supports_sdpa else "eager"  # WavLM's is Pegbox's own, and fused all the same
 
 
-def _from_pretrained(source: str, config: Any, family: Family) -> tuple[Any, dict[str, Any]]:
-    network = getattr(transformers, family.network)
+def _from_pretrained(source: str, config: Any, name: str) -> tuple[Any, list[str]]:
+    """Returns the model of that class, and which of its tensors the checkpoint lacks or has in another shape."""
+    network = getattr(transformers, name)
     try:
         model, report = network.from_pretrained(
             _place(source),
@@ -86,7 +121,12 @@ def _from_pretrained(source: str, config: Any, family: Family) -> tuple[Any, dic
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as problem:
         raise WeightsError(f"{source}: the weights cannot be loaded: {_first_line(problem)}") from problem
-    return model, report
+    return model, [*report["missing_keys"], *(str(key) for key in report["mismatched_keys"])]
+
+
+def _refuse(source: str, table: Table, missing: list[str]) -> None:
+    if missing:
+        raise WeightsError(f"{source}: {len(missing)} tensors of {table.name} are not in the checkpoint: {missing[:4]}")
 
 
 @contextmanager
@@ -115,7 +155,17 @@ def _own(source: str) -> tuple[nn.Module, Front, Family] | None:
 
 
 def _read(source: str) -> tuple[Any, Front, Family]:
-    from pegbox.backbones import families
+    config, table = _recognised(source)
+    if isinstance(table, Synthesis):
+        raise RecipeError(
+            f"{source}: {table.name} is a synthesis network: it reads text, not waveforms, and cannot be the encoder "
+            "of a recipe; load it by pegbox.backbones.load_synthesis and use pegbox.attach in a loop of your own"
+        )
+    return config, _front(source), table
+
+
+def _recognised(source: str) -> tuple[Any, Table]:
+    from pegbox.backbones import tables
 
     folder = Path(_place(source))
     if (folder.exists() or source.startswith((".", "/", "~"))) and not (folder / "config.json").is_file():
@@ -124,10 +174,10 @@ def _read(source: str) -> tuple[Any, Front, Family]:
         config = transformers.AutoConfig.from_pretrained(_place(source))
     except (OSError, ValueError) as problem:
         raise WeightsError(f"{source}: no backbone can be read here: {_first_line(problem)}") from problem
-    known = {kind: family for family in families().values() for kind in family.model_types}
+    known = {kind: family for family in tables().values() for kind in family.model_types}
     if config.model_type not in known:
         raise WeightsError(f"{source}: a network of type '{config.model_type}'{nearest(config.model_type, known)}")
-    return config, _front(source), known[config.model_type]
+    return config, known[config.model_type]
 
 
 def _front(source: str) -> Front:

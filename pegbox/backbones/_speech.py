@@ -8,6 +8,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from pegbox.backbones import _ready
 from pegbox.backbones._family import Entry, Family, Front, Memory, Part, State, Undo, Where
 
 ROLES: Final[Mapping[str, Where]] = MappingProxyType(
@@ -132,23 +133,12 @@ def unlimited(config: Any) -> None:
 
 def ready(core: Any) -> Undo:
     """Stops back-propagation into the frozen front-end and LayerDrop, which would leave parts without gradient."""
-    extractor, undo_drop = core.feature_extractor, no_layerdrop(core)
+    extractor, undo_drop = core.feature_extractor, _ready.no_layerdrop(core.config)
     before, extractor._requires_grad = extractor._requires_grad, False
 
     def undo() -> None:
         undo_drop()
         extractor._requires_grad = before
-
-    return undo
-
-
-def no_layerdrop(core: Any) -> Undo:
-    """Stops LayerDrop."""
-    config = core.config
-    before, config.layerdrop = config.layerdrop, 0.0
-
-    def undo() -> None:
-        config.layerdrop = before
 
     return undo
 

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from torch import Tensor, nn
 
-from pegbox.backbones import _conformer, _kaldi, _speech
+from pegbox.backbones import _conformer, _kaldi, _ready, _speech
 from pegbox.backbones._family import Family, Front, State, Undo
 from pegbox.errors import WeightsError
 
@@ -53,7 +53,7 @@ def enter(core: Any, pairs: Tensor, lengths: Tensor) -> State:  # (batch, time, 
 
 def ready(core: nn.Module) -> Undo:
     """Stops LayerDrop, and lets prompts have places."""
-    return _conformer.undo_all([_speech.no_layerdrop(core), _conformer.places_for_prompts(core)])
+    return _ready.undo_all([_ready.no_layerdrop(core.config), _conformer.places_for_prompts(core)])
 
 
 family: Final = Family(

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from torch import Tensor, nn
 
-from pegbox.backbones import _conformer, _speech
+from pegbox.backbones import _conformer, _ready, _speech
 from pegbox.backbones._family import Family, State, Undo
 
 
@@ -27,8 +27,8 @@ def norm(core: Any, x: Tensor) -> Tensor:  # (batch, time, width)
 
 def ready(core: Any) -> Undo:
     """Does what its kin need, lets prompts have places, masks the convolutions and holds the batch norms still."""
-    blocks = [step for block in core.encoder.layers for step in (*_masked(block), _still(block.conv_module))]
-    return _conformer.undo_all([_speech.ready(core), _conformer.places_for_prompts(core), *blocks])
+    blocks = [step for block in core.encoder.layers for step in _masked(block)]
+    return _ready.undo_all([_speech.ready(core), _conformer.places_for_prompts(core), *blocks, _ready.still(core)])
 
 
 def _masked(block: Any) -> Iterator[Undo]:
@@ -44,19 +44,6 @@ def _masked(block: Any) -> Iterator[Undo]:
 
     yield block.register_forward_pre_hook(take, with_kwargs=True).remove
     yield block.conv_module.depthwise_conv.register_forward_pre_hook(apply).remove
-
-
-def _still(convolution: Any) -> Undo:
-    def hook(norm: nn.Module, _: Any) -> None:
-        norm.eval()
-
-    handle = convolution.batch_norm.register_forward_pre_hook(hook)
-
-    def undo() -> None:
-        handle.remove()
-        convolution.batch_norm.train(convolution.training)
-
-    return undo
 
 
 family: Final[Family] = replace(

@@ -6,14 +6,13 @@ hands the position bias along once a layer stack instead of once a clip.
 """
 
 from dataclasses import replace
-from functools import partial
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
 from pegbox.attention import attend
-from pegbox.backbones import _speech
+from pegbox.backbones import _ready, _speech
 from pegbox.backbones._family import Family, State, Undo
 
 
@@ -46,23 +45,10 @@ def attention(
     return module.out_proj(mixed.reshape(batch, time, width)), None, position_bias
 
 
-def ready(core: nn.Module) -> Undo:
+def ready(core: Any) -> Undo:
     """Puts the attention above into every block beside what its kin need; returns how to undo both."""
-    undo_front = _speech.ready(core)
-    modules = [block.get_submodule("attention") for block in core.get_submodule("encoder.layers").children()]
-    before = [vars(module).get("forward") for module in modules]
-    for module in modules:
-        module.forward = partial(attention, module)
-
-    def undo() -> None:
-        undo_front()
-        for module, forward in zip(modules, before, strict=True):
-            if forward is None:
-                del module.forward
-            else:
-                module.forward = forward
-
-    return undo
+    modules = [block.attention for block in core.encoder.layers]
+    return _ready.undo_all([_speech.ready(core), _ready.instead(modules, attention)])
 
 
 def carry(core: Any, time: int) -> Tensor:

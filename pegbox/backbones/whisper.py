@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.audio_utils import mel_filter_bank
 
-from pegbox.backbones import _speech
-from pegbox.backbones._family import Entry, Family, Front, Memory, Span, State, Undo
+from pegbox.backbones import _ready, _speech
+from pegbox.backbones._family import Entry, Family, Front, Memory, Span, State
 
 _WINDOW: Final = 400
 _HOP: Final = 160
@@ -69,16 +69,6 @@ def norm(core: Any, x: Tensor) -> Tensor:  # (batch, time, width)
     return core.layer_norm(x)  # type: ignore[no-any-return]
 
 
-def ready(core: Any) -> Undo:
-    """Stops LayerDrop, which would leave parts without gradient."""
-    before, core.layerdrop = core.layerdrop, 0.0
-
-    def undo() -> None:
-        core.layerdrop = before
-
-    return undo
-
-
 family: Final = Family(
     name="whisper",
     model_types=("whisper",),
@@ -113,7 +103,7 @@ family: Final = Family(
     shortest=lambda config: _HOP,
     longest=lambda config: 2 * _HOP * config.max_source_positions,
     norms_first=lambda config: True,
-    ready=ready,
+    ready=_ready.no_layerdrop,
     unused=("embed_positions.weight",),
     fixed=("embed_positions.weight",),
     front_is_wave=False,

@@ -7,18 +7,18 @@ from pathlib import Path
 
 from torch import nn
 
-from pegbox.backbones import Backbone, Family, families, find_sites, locate
+from pegbox.backbones import Backbone, Family, Synthesis, find_sites, locate, tables
 from pegbox.errors import PegboxError, RecipeError
 from pegbox.sites import Sites
 
 Network = Backbone | nn.Module
 
 
-def known(model: Network) -> tuple[Family, nn.Module, Sites]:
+def known(model: Network) -> tuple[Family | Synthesis, nn.Module, Sites]:
     """Returns the family, the core and the sites of a backbone or of a caller's model."""
     if isinstance(model, Backbone):
         return model.family, model.core, model.sites()
-    family, core = locate(model, families())
+    family, core = locate(model, tables())
     return family, core, find_sites(family, core, None)
 
 

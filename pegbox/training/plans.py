@@ -120,11 +120,11 @@ def plan(recipe: Recipe) -> Plan:
 
 def parts(source: str, method: str) -> Parts:
     """Returns what a method trains on a backbone by role, with the network on the meta device; reads no weights."""
-    backbone = backbones.outline(source)
-    own = sum(tensor.numel() for tensor in backbone.core.parameters())
+    table, core, sites = backbones.bare_outline(source)
+    own = sum(tensor.numel() for tensor in core.parameters())
     with torch.device("meta"):
-        terms = methods.plan(methods.parse(method), backbone.sites())
-        delta = Delta(backbone.core, terms, backbone.family.unused)
+        terms = methods.plan(methods.parse(method), sites)
+        delta = Delta(core, terms, table.unused)
     found: dict[tuple[str, str], tuple[int, int]] = {}
     counted: set[int] = set()
     for name, edit in ((term.name, edit) for term in terms for edit in term.edits):
@@ -135,7 +135,7 @@ def parts(source: str, method: str) -> Parts:
         edits, numbers = found.get((name, role), (0, 0))
         found[name, role] = edits + 1, numbers + sum(new.values())
         counted |= new.keys()
-    return Parts(backbone.family.name, own, tuple(Part(*key, *counts) for key, counts in found.items()))
+    return Parts(table.name, own, tuple(Part(*key, *counts) for key, counts in found.items()))
 
 
 def _steps(recipe: Recipe, rows: Sequence[Row]) -> int:

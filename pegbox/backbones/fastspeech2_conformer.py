@@ -1,0 +1,95 @@
+"""FastSpeech 2 with Conformer blocks (Ren et al., 2020, arXiv:2006.04558; Guo et al., 2020, arXiv:2010.13956).
+
+Text in, Mel frames out. A block's FFNs are pairs of convolutions; `up`, `down`, `norm2` and `ffn` are those of the
+second one, whose output counts half.
+"""
+
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from pegbox.attention import attend, by_head, memory_edited
+from pegbox.backbones import _conformer, _ready
+from pegbox.backbones._family import Stack, Undo, Weights
+from pegbox.backbones._synthesis import Synthesis, like
+from pegbox.errors import RecipeError
+
+
+def attention(
+    module: Any,
+    hidden_states: Tensor,  # (batch, time, width)
+    attention_mask: Tensor | None = None,  # (batch, 1, time), 1 on real frames
+    pos_emb: Tensor | None = None,  # (1, 2 time - 1, width)
+    output_attentions: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """Returns (output, weights): as the library where the memory has no edit, else the same numbers without weights."""
+    if pos_emb is None or not memory_edited(module):
+        return type(module).forward(module, hidden_states, attention_mask, pos_emb, output_attentions)  # type: ignore[no-any-return]
+
+    parts = (module.linear_q, module.linear_k, module.linear_v)
+    query, key, value = (by_head(part(hidden_states), module.num_heads) for part in parts)
+    scale = module.head_dim**-0.5
+    far = by_head(module.linear_pos(pos_emb), module.num_heads)  # (1, heads, 2 time - 1, head width)
+    places = (query + module.pos_bias_v[:, None]) @ far.transpose(-1, -2)
+    bias = module.shift_relative_position_tensor(places) * scale  # (batch, heads, time, time)
+    if attention_mask is not None:
+        bias = bias.masked_fill(attention_mask[:, None] == 0, torch.finfo(bias.dtype).min)
+    dropout = module.dropout.p if module.training else 0.0
+    mixed = attend(module, query + module.pos_bias_u[:, None], key, value, bias, scale, dropout)
+    return module.linear_out(mixed.flatten(2)), None
+
+
+def ready(core: Any) -> Undo:
+    """Puts the attention above into every block, holds the batch norms still, and lets methods find the real frames."""
+    blocks = [*core.encoder.conformer_layers, *core.decoder.conformer_layers]
+    return _ready.undo_all(
+        [_ready.instead((block.self_attn for block in blocks), attention), _ready.still(core), *map(_named, blocks)]
+    )
+
+
+def _named(block: nn.Module) -> Undo:
+    """Hands a block's arguments on by name: the library passes the mask by position, behind the places."""
+
+    def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        names = ("pos_emb", "attention_mask", "output_attentions")
+        return args[:1], dict(zip(names, args[1:], strict=False)) | kwargs
+
+    return block.register_forward_pre_hook(hook, with_kwargs=True).remove
+
+
+def norms_first(config: Any) -> bool:
+    """Returns whether norms stand before the parts of a block, in both stacks."""
+    if config.encoder_normalize_before != config.decoder_normalize_before:
+        raise RecipeError(
+            f"fastspeech2_conformer: norms before the parts in one stack and behind them in the other "
+            f"(encoder_normalize_before={config.encoder_normalize_before}, "
+            f"decoder_normalize_before={config.decoder_normalize_before}); Pegbox knows networks that agree"
+        )
+    return bool(config.encoder_normalize_before)
+
+
+_ROLES: Final = like(
+    _conformer.ROLES,
+    {
+        "up": Weights("feed_forward.conv1"),
+        "down": Weights("feed_forward.conv2"),
+        "ffn": "feed_forward",
+        "norm2": "ff_layer_norm",
+    },
+)
+
+family: Final = Synthesis(
+    name="fastspeech2_conformer",
+    network="FastSpeech2ConformerModel",
+    checkpoints={
+        "fastspeech2_conformer": "FastSpeech2ConformerModel",
+        "fastspeech2_conformer_with_hifigan": "FastSpeech2ConformerWithHifiGan",
+    },
+    stacks=(
+        Stack("encoder", "encoder.conformer_layers", _ROLES),
+        Stack("decoder", "decoder.conformer_layers", _ROLES),
+    ),
+    norms_first=norms_first,
+    ready=ready,
+)
