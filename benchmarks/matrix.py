@@ -76,7 +76,10 @@ def _written_since(out: Path, moment: float) -> bool:
 
 
 def _scores(out: Path) -> dict[str, Any]:
-    found = {path.parent.name: json.loads(path.read_text()) for path in out.glob("runs/*/result.json")}
+    """What came of each run, by its name without the digest, which another version of Pegbox may count otherwise."""
+    found = {
+        path.parent.name.rpartition("-")[0]: json.loads(path.read_text()) for path in out.glob("runs/*/result.json")
+    }
     return {name: (result["scores"], result["best_step"], result["steps"]) for name, result in found.items()}
 
 

@@ -48,7 +48,7 @@ TASKS: Final[Mapping[str, Ranking]] = {
     "hard_keywords": Ranking('classify(label="word")', "synthetic_keywords(hard=True, {})", 8, "last"),
     "music": Ranking('classify(label="genre")', "synthetic_music({})"),
     "mixed": Ranking('tag(label="events")', "synthetic_sounds(mixed=True, {})"),
-    "verify": Ranking('verify(label="voice")', 'synthetic_speakers(protocol="verify", {})', 20),
+    "verify": Ranking('verify(label="voice", network="pooled")', 'synthetic_speakers(protocol="verify", {})', 20),
     "phonemes": Ranking('ctc(label="phonemes", unit="phoneme")', "synthetic_sentences({})", 20, "last"),
     "slots": Ranking('slots(network="linear")', "synthetic_slots({})", 40, "last"),
     "dialogues": Ranking("diarize", "synthetic_dialogues({})", 30),
