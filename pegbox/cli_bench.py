@@ -84,7 +84,8 @@ def bench(
         raise RecipeError(f"matrix '{made.name}': none of its runs can be; the reasons are above")
     sizes = {each.group.key: each.memory_bytes for each in outlooks}
     board = Board(possible, store, existing, sizes, _room(on))
-    store.keep(made, sum(each.count for each in every) if part else board.total(), count)
+    looked = {each.group.key: each.refused for each in outlooks}
+    store.keep(made, sum(each.count for each in every) if part else board.total(), count, looked)
     try:
         _work(board, _runner(board, on, count, Asked(cpus, gpus), address), console)
     except KeyboardInterrupt:
@@ -186,10 +187,8 @@ def _work(board: "Board", run: "Callable[[Told], None]", console: Console) -> No
 
 
 def _said(store: "Store", cell: "Cell") -> str:
-    from pegbox.bench.tables import split_of
-
-    result = store.result(cell)
-    return f"{result['metric']} {result['scores'][split_of(result)][result['metric']]:.4f}"
+    run = store.recorded(cell)
+    return f"{run.metric} {run.score:.4f}"
 
 
 def _print_plan(outlooks: "Sequence[Outlook]", sums: "Total", workers: int) -> None:
@@ -217,7 +216,7 @@ def _print_scores(board: "Board", store: "Store", score: str) -> None:
 
     found = lines(board.finals(), store)
     tasks = list(dict.fromkeys(task for line in found for task in line.scores))
-    metrics = {task: score.metric for line in found for task, score in line.scores.items()}
+    metrics = {task: score.runs[0].metric for line in found for task, score in line.scores.items()}
     several = len({line.backbone for line in found}) > 1
     points = {(line.backbone, line.method): f"{line.points:.1f}" for line in found if score == "superb"}
     heads = [f"{task}\n{metrics[task]}" for task in tasks]
