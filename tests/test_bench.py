@@ -217,6 +217,19 @@ def test_what_a_cluster_cannot_give_is_refused(file: Path, tmp_path: Path):
         ray.shutdown()
 
 
+def test_no_more_runs_at_once_than_workers_on_a_cluster(file: Path, tmp_path: Path):
+    ray = pytest.importorskip("ray", reason="ray is not installed")
+    from pegbox.bench import ray as on_ray
+
+    board, beside = board_of(file, tmp_path, methods=["weighted_sum"]), []
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        on_ray.work(board, 1, 0, "", lambda cell, outcome: beside.append(len(board.running)), most=1)
+    finally:
+        ray.shutdown()
+    assert beside == [0, 0] and len(board.done) == 2
+
+
 def test_watch_says_where_no_matrix_is(tmp_path: Path):
     with pytest.raises(RecipeError, match="no matrix runs here"):
         see(tmp_path)

@@ -6,7 +6,7 @@ from importlib import import_module
 from pegbox import registry
 from pegbox.backbones._family import Entry, Family, Front, Memory, Part, Precision, Span, State
 from pegbox.backbones._fold import Backbone, find_sites, locate
-from pegbox.backbones._load import from_config, load, outline, shipped
+from pegbox.backbones._load import drawn, from_config, load, outline, shipped
 from pegbox.backbones._speech import padding_mask
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Precision",
     "Span",
     "State",
+    "drawn",
     "families",
     "find_sites",
     "from_config",

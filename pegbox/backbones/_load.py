@@ -49,14 +49,23 @@ def load(source: str, precision: Precision = "fp32") -> Backbone:
 
 def outline(source: str) -> Backbone:
     """Returns the backbone without weights, on the meta device: shapes, sites and counts only."""
+    return _shaped(source, "meta", "fp32")
+
+
+def drawn(source: str, precision: Precision = "fp32") -> Backbone:
+    """Returns a backbone of the same shape with random weights: enough to see what a pass through it takes."""
+    return _shaped(source, "cpu", precision)
+
+
+def _shaped(source: str, device: str, precision: Precision) -> Backbone:
     found = _own(source)
     if found is not None:
         core, front, family = found
-        with torch.device("meta"):
-            return Backbone(family, core.to("meta"), front, source, "fp32")
+        with torch.device(device):
+            return Backbone(family, core.to(device), front, source, precision)
     with _quiet():
         config, front, family = _read(source)
-    return from_config(config, front, source, device="meta", family=family)
+    return from_config(config, front, source, device=device, precision=precision, family=family)
 
 
 def from_config(
