@@ -13,8 +13,8 @@ from pegbox.backbones import Backbone, Precision
 from pegbox.recipe import Recipe, Search
 from pegbox.rows import Row, seconds
 from pegbox.training import mixing
+from pegbox.training.crew import default_device
 from pegbox.training.feed import shuffled
-from pegbox.training.loop import default_device
 from pegbox.training.model import Batch, Tuned
 from pegbox.training.plans import Effort
 from pegbox.training.prepare import assemble, corpus_rows, data_of, frames_of

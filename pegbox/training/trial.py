@@ -19,8 +19,9 @@ from pegbox.rows import Row
 from pegbox.surgery import put, save_tensors
 from pegbox.tasks import Peeks, Prediction, Writes
 from pegbox.training.cache import StateCache
-from pegbox.training.contest import Contest, Judged, Tried
+from pegbox.training.contest import Contest
 from pegbox.training.crew import Crew
+from pegbox.training.entrant import Judged, Tried
 from pegbox.training.feed import HELD_BYTES, Feed
 from pegbox.training.loop import Event, Step, Stopped, Validated
 from pegbox.training.prepare import corpus_digest, count, features_of, frames_of, notes_on
