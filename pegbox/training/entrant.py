@@ -29,15 +29,6 @@ class Tried:
     event: Event
 
 
-@dataclass(frozen=True)
-class Judged:
-    """A rung: each live candidate's score there, and which ones go on."""
-
-    share: float
-    scores: dict[int, float]
-    kept: tuple[int, ...]
-
-
 @dataclass
 class Entrant:
     """One method with one multiple of its rate."""
@@ -84,6 +75,15 @@ class Past:
     def save(self, folder: Path) -> None:
         """Writes it whole or not at all."""
         put(folder / TABLE, json.dumps(self.__dict__, indent=1))
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A rung: each live candidate's score there, and which ones go on."""
+
+    share: float
+    scores: dict[int, float]
+    kept: tuple[int, ...]
 
 
 def ranked(judged: Sequence[tuple[float, int, int]], better: str) -> list[int]:
