@@ -69,6 +69,7 @@ def tune(
     backbone: Backbone = "tiny",
     budget: Annotated[str, typer.Option(help="Share of the backbone's numbers that a method may train.")] = "0.5%",
     kilobytes: Annotated[float, typer.Option(help="Limit of a method's part of the artefact; 0: none.")] = 0.0,
+    minutes: Annotated[float, typer.Option(help="Time for all of the training; 0: no limit.")] = 0.0,
     changes: Set = None,
     out: Out = None,
     as_json: AsJson = False,
@@ -78,7 +79,8 @@ def tune(
         share = float(budget.removesuffix("%")) / (100 if budget.endswith("%") else 1)
     except ValueError:
         raise RecipeError(f"--budget {budget}: a share such as 0.5% or 0.005") from None
-    method = f"auto(budget={share!r}, kilobytes={kilobytes!r})"
+    limit = f", minutes={minutes!r}" if minutes else ""  # without it a run that was begun before goes on
+    method = f"auto(budget={share!r}, kilobytes={kilobytes!r}{limit})"
     _train(recipe_.make(_settings(None, backbone, method, task, corpus, changes)), out, as_json)
 
 

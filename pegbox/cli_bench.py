@@ -47,7 +47,7 @@ def bench(
         Literal["only-missing", "always", "never", "only-cache"],
         typer.Option(help="Run what is missing; all anew; refuse a folder with runs; or only show what is there."),
     ] = "only-missing",
-    workers: Annotated[int, typer.Option(help="Processes that share the cores; 0: one a core.")] = 0,
+    workers: Annotated[int, typer.Option(help="Runs at once; 0: one a core, on a cluster all it holds.")] = 0,
     part: Annotated[str, typer.Option(help="Only the i-th of n shares of the methods and tasks, as 3/8.")] = "",
     on: Annotated[Literal["local", "ray"], typer.Option(help="This machine, or a Ray cluster.")] = "local",
     address: Annotated[str, typer.Option(help="The cluster to join; empty: the one here, or a new one.")] = "",
@@ -61,7 +61,7 @@ def bench(
     from pegbox.bench import matrix as matrix_
     from pegbox.bench.board import Board
     from pegbox.bench.mirror import Mirror
-    from pegbox.bench.outlook import look, total
+    from pegbox.bench.outlook import here, look, total
     from pegbox.bench.slurm import script
     from pegbox.bench.store import Store
 
@@ -71,12 +71,12 @@ def bench(
     made = _matrix(matrix, backbone, method, task, changes)
     every = matrix_.groups(made, data)
     groups = share(every, part)
-    outlooks = list(look(groups, store))
+    outlooks = list(look(groups))
     if emit:
         typer.echo(script(made.name, outlooks, sys.argv[1:], int(max(cpus, 1)), gpus))
         return
     count = workers or os.cpu_count() or 1
-    _print_plan(outlooks, total(outlooks, store, count), count)
+    _print_plan(outlooks, total(outlooks, store, count, here(count)), count)
     if plan:
         return
     possible = [each.group for each in outlooks if each.plan]
@@ -84,9 +84,10 @@ def bench(
         raise RecipeError(f"matrix '{made.name}': none of its runs can be; the reasons are above")
     sizes = {each.group.key: each.memory_bytes for each in outlooks}
     board = Board(possible, store, existing, sizes, _room(on))
-    store.keep(made, sum(each.count for each in every) if part else board.total(), count)
+    looked = {each.group.key: each.refused for each in outlooks}
+    store.keep(made, sum(each.count for each in every) if part else board.total(), count, looked)
     try:
-        _work(board, _runner(board, on, count, Asked(cpus, gpus), address), console)
+        _work(board, _runner(board, on, count, Asked(cpus, gpus, workers), address), console)
     except KeyboardInterrupt:
         console.print(f"pegbox: interrupted; the same command goes on, {len(board.done)} runs are finished")
         raise typer.Exit(130) from None
@@ -147,6 +148,7 @@ class Asked:
 
     cpus: float
     gpus: float
+    most: int  # runs at once; 0: all that the cluster holds
 
 
 def _room(on: str) -> float:
@@ -164,7 +166,7 @@ def _runner(board: "Board", on: str, workers: int, asked: Asked, address: str) -
         from pegbox.bench import ray
     except ImportError:
         raise RecipeError("--on ray needs the library ray: pip install 'pegbox[ray]'") from None
-    return lambda told: ray.work(board, asked.cpus, asked.gpus, address, told)
+    return lambda told: ray.work(board, asked.cpus, asked.gpus, address, told, asked.most)
 
 
 def _work(board: "Board", run: "Callable[[Told], None]", console: Console) -> None:
@@ -186,10 +188,8 @@ def _work(board: "Board", run: "Callable[[Told], None]", console: Console) -> No
 
 
 def _said(store: "Store", cell: "Cell") -> str:
-    from pegbox.bench.tables import split_of
-
-    result = store.result(cell)
-    return f"{result['metric']} {result['scores'][split_of(result)][result['metric']]:.4f}"
+    run = store.recorded(cell)
+    return f"{run.metric} {run.score:.4f}"
 
 
 def _print_plan(outlooks: "Sequence[Outlook]", sums: "Total", workers: int) -> None:
@@ -199,7 +199,7 @@ def _print_plan(outlooks: "Sequence[Outlook]", sums: "Total", workers: int) -> N
             task, backbone, method = each.group.key
             console.print(f"skipped: {escape(f'{method} on {task} with {backbone}: {each.refused}')}", soft_wrap=True)
     table = Table(show_header=False)
-    source = "from the runs that are finished" if sums.measured else "a guess from this machine's speed"
+    source = "from the runs that are finished" if sums.measured else "from a short test of this machine"
     for name, value in (
         ("runs", f"{sums.runs:,}, of which {sums.left:,} are to be done"),
         ("skipped", f"{sums.refused:,} combinations"),
@@ -217,7 +217,7 @@ def _print_scores(board: "Board", store: "Store", score: str) -> None:
 
     found = lines(board.finals(), store)
     tasks = list(dict.fromkeys(task for line in found for task in line.scores))
-    metrics = {task: score.metric for line in found for task, score in line.scores.items()}
+    metrics = {task: score.runs[0].metric for line in found for task, score in line.scores.items()}
     several = len({line.backbone for line in found}) > 1
     points = {(line.backbone, line.method): f"{line.points:.1f}" for line in found if score == "superb"}
     heads = [f"{task}\n{metrics[task]}" for task in tasks]

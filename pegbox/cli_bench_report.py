@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pegbox.bench.compare import Comparison
-    from pegbox.bench.report.read import Recorded
+    from pegbox.bench.recorded import Recorded
     from pegbox.bench.statistics import Paired
 
 reporting = typer.Typer()

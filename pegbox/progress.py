@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 
 from pegbox.errors import RecipeError
-from pegbox.training.contest import Judged, Tried
+from pegbox.training.entrant import Judged, Tried
 from pegbox.training.loop import Step, Validated
 from pegbox.training.plans import Plan
 from pegbox.training.trial import AnyEvent, Cached, Started

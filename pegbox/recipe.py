@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -70,12 +71,14 @@ class Search:
     All `candidates` train on the same batches; at each of the `rungs`, shares of the whole training, half of them are
     dropped, at the last all but the best, which goes on. They are judged by the task's score on the validation split
     ("dev") or by the smoothed training loss. `rates`: multiples of each method's rate, as candidates of their own.
+    `minutes` above 0: training is over when so many have gone by, if not earlier; shares of it are then shares of them.
     """
 
     candidates: tuple[str, ...] = ()
     rungs: tuple[float, ...] = (0.1,)
     observe: Literal["dev", "loss"] = "dev"
     rates: tuple[float, ...] = (1.0,)
+    minutes: float = 0.0
 
     def __post_init__(self) -> None:
         _fit_types(self, "search.")
@@ -105,7 +108,10 @@ class Recipe:
     @property
     def digest(self) -> str:
         """The identity of the experiment: every setting but those of the cache, which change no result."""
-        return blake2b(dumps(replace(self, cache=Cache())).encode(), digest_size=8).hexdigest()
+        settings = asdict(replace(self, cache=Cache()))
+        if not self.search.minutes:  # younger than the others: recipes without it keep their identity
+            del settings["search"]["minutes"]
+        return blake2b(tomlkit.dumps(plain(settings)).encode(), digest_size=8).hexdigest()
 
 
 def make(settings: Mapping[str, Any]) -> Recipe:
@@ -258,5 +264,7 @@ def _check_search(search: Search) -> None:
         raise RecipeError(f"recipe: search.rungs={rungs}: growing shares of all steps, above 0 and up to 1")
     if not rates or min(rates) <= 0 or len(set(rates)) < len(rates):
         raise RecipeError(f"recipe: search.rates={rates}: distinct positive multiples of a method's rate")
+    if not 0 <= search.minutes < math.inf:
+        raise RecipeError(f"recipe: search.minutes={search.minutes}: a number of minutes, or 0 for no limit")
     if len(set(search.candidates)) < len(search.candidates):
         raise RecipeError("recipe: search.candidates: two of them are the same")

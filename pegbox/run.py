@@ -18,10 +18,10 @@ from pegbox.recipe import Recipe, Search, dumps
 from pegbox.rows import Row
 from pegbox.surgery import put, read_tensors
 from pegbox.tasks import Prediction
-from pegbox.training.crew import Crew, accelerator
+from pegbox.training.crew import Crew, accelerator, default_device
 from pegbox.training.feed import Feed, in_order
 from pegbox.training.logs import Recorder
-from pegbox.training.loop import better, default_device
+from pegbox.training.loop import better
 from pegbox.training.model import Tuned
 from pegbox.training.plans import plan
 from pegbox.training.prepare import assemble, corpus_rows

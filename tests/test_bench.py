@@ -20,7 +20,7 @@ from pegbox.bench.board import Board
 from pegbox.bench.mirror import Mirror
 from pegbox.bench.progress import see
 from pegbox.bench.store import Store
-from pegbox.bench.tables import Score, lines, written
+from pegbox.bench.tables import lines, written
 from pegbox.bench.work import perform
 from pegbox.cli import main
 from pegbox.cli_bench import share
@@ -83,7 +83,7 @@ def unbroken(file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     board, shelf = board_of(file, out), Shelf()
     while (cell := board.take()) is not None:
         board.give(cell, perform(cell, board.store, shelf))
-    board.store.keep(matrix.read(file), board.total(), 1)
+    board.store.keep(matrix.read(file), board.total(), 1, {})
     return out
 
 
@@ -217,20 +217,33 @@ def test_what_a_cluster_cannot_give_is_refused(file: Path, tmp_path: Path):
         ray.shutdown()
 
 
+def test_no_more_runs_at_once_than_workers_on_a_cluster(file: Path, tmp_path: Path):
+    ray = pytest.importorskip("ray", reason="ray is not installed")
+    from pegbox.bench import ray as on_ray
+
+    board, beside = board_of(file, tmp_path, methods=["weighted_sum"]), []
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        on_ray.work(board, 1, 0, "", lambda cell, outcome: beside.append(len(board.running)), most=1)
+    finally:
+        ray.shutdown()
+    assert beside == [0, 0] and len(board.done) == 2
+
+
 def test_watch_says_where_no_matrix_is(tmp_path: Path):
     with pytest.raises(RecipeError, match="no matrix runs here"):
         see(tmp_path)
 
 
 def test_a_field_that_is_missing_is_a_dash():
-    assert written(None) == "–" and written(Score(0.5, 0.0, 1, "max", "x")) == "0.500"
+    assert written(None) == "–"
 
 
 def test_lines_hold_what_a_table_shows(unbroken: Path, file: Path):
     cells = [cell for group in matrix.groups(matrix.read(file)) for rate in group.rates for cell in group.finals(rate)]
     found = {line.method: line for line in lines(cells, Store(unbroken))}
     assert found["weighted_sum"].parameters == 0 < found["lora(rank=2)"].parameters
-    assert found["weighted_sum"].scores["pitch"].runs == 2
+    assert len(found["weighted_sum"].scores["pitch"].runs) == 2
     assert sorted(line.rank for line in found.values()) in ([1.0, 2.0], [1.5, 1.5])
 
 

@@ -92,7 +92,7 @@ def test_methods_of_the_command_line_hold_for_every_task(tmp_path: Path) -> None
     assert [(group.entry.name, group.method) for group in found] == [("music", "bitfit"), ("sounds", "bitfit")]
     alike = matrix.groups(made(tasks=[FILE["tasks"][0], OWN[1]], methods=["bitfit"]))
     assert [each.cell(0, None, 1.0).identity for each in found] == [e.cell(0, None, 1.0).identity for e in alike]
-    Store(tmp_path).keep(made(tasks=OWN), 1, 1)
+    Store(tmp_path).keep(made(tasks=OWN), 1, 1, {})
     assert matrix.read(tmp_path / "matrix.toml") == made(tasks=OWN)
     with pytest.raises(RecipeError, match="'bitfit' stands there twice"):
         matrix.under(made(), ["bitfit", "bitfit"])
@@ -247,7 +247,7 @@ def test_mistakes_of_its_runs_are_said(changes: dict[str, Any], said: str):
 
 def test_a_matrix_is_written_and_read_again(tmp_path: Path):
     whole = made(**SWEPT)
-    Store(tmp_path).keep(whole, 1, 1)
+    Store(tmp_path).keep(whole, 1, 1, {})
     assert matrix.read(tmp_path / "matrix.toml") == whole
 
 

@@ -82,7 +82,7 @@ def test_a_sweep_is_listed_and_not_ranked(tmp_path: Path) -> None:
     record(tmp_path / "swept", score=0.99, cell={"role": "sweep", "rate": 3.0})
     found = collect([tmp_path])
     (made,) = boards(found.runs, {}, 0)
-    assert [run.cell.role for run in made.rows[0].runs] == ["final"]
+    assert [run.role for run in made.rows[0].runs] == ["final"]
     write([tmp_path], tmp_path / "report")
     with (tmp_path / "report" / "runs.csv").open() as file:
         assert sorted(row["role"] for row in csv.DictReader(file)) == ["final", "sweep"]

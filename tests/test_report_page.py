@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from _recorded import WORDS, fail, record
 
+from pegbox.bench import matrix
 from pegbox.bench.report import Options, write
+from pegbox.bench.store import Store
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser is driven by playwright, which is missing")
 BROWSER = next(filter(None, map(which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -27,8 +29,11 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
         record(folder / "runs" / f"asr-{place}", [("a b", "a")] * 4, **wer, cell={"task": "asr"}, delta=10**place)
     record(folder / "runs" / "other", cell={"suite": "sure"}, method="full")
     fail(folder / "runs" / "failed", message=HOSTILE)
-    made = write([folder / "runs"], folder / "report", Options("A page", published="all"))
-    return made[0].resolve().as_uri()
+    task = {"name": "ks", "task": 'classify(label="word")', "corpus": 'speech_commands(root="{data}")'}
+    made = {"name": "later", "backbones": ["tiny"], "methods": ["lora", "bitfit"], "seeds": [0, 1], "tasks": [task]}
+    Store(folder / "runs" / "later").keep(matrix.make(made), 4, 1, {("ks", "tiny", "bitfit"): HOSTILE})
+    files = write([folder / "runs"], folder / "report", Options("A page", published="all"))
+    return files[0].resolve().as_uri()
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +146,14 @@ def test_published_numbers_have_their_place(page: Any) -> None:
     page.wait_for_selector("#published details[open]")
     assert "only the CTC head learnt" in page.locator("#published").inner_text()
     assert page.locator("#board tbody tr").count() == 1
+
+
+def test_what_is_not_done_yet_is_listed_and_counted(page: Any) -> None:
+    listed = page.locator("#planned")
+    listed.scroll_into_view_if_needed()
+    listed.locator("tbody tr").first.wait_for()
+    assert [row.split("\t")[0] for row in listed.locator("tbody tr").all_inner_texts()] == ["waiting"] * 2 + ["skipped"]
+    assert HOSTILE in listed.inner_text() and "2 waiting" in page.locator("#top").inner_text()
 
 
 def test_light_and_dark_can_be_changed(page: Any) -> None:

@@ -4,6 +4,7 @@ import gc
 import json
 import math
 import weakref
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,15 @@ import pegbox
 from pegbox import backbones
 from pegbox.cli import app
 from pegbox.errors import NonFiniteError, RecipeError
-from pegbox.recipe import Recipe, make
+from pegbox.methods.auto import Auto
+from pegbox.recipe import Recipe, dumps, make
 from pegbox.surgery import read_tensors
-from pegbox.training.contest import Contest, Judged, Tried
-from pegbox.training.entrant import ranked
+from pegbox.training.contest import Contest
+from pegbox.training.entrant import Judged, Tried, ranked
 from pegbox.training.feed import Feed
-from pegbox.training.loop import Progress, Step
+from pegbox.training.loop import Progress, Step, Stopped, Validated
 from pegbox.training.plans import plan
+from pegbox.training.prepare import resolve
 from pegbox.training.session import Session
 
 CHILDREN = tuple(f"child(keep={share}, batches=2)" for share in (0.1, 0.01, 0.001))
@@ -238,3 +241,90 @@ def test_a_candidate_that_does_not_train_loses(hubert: Path, tones: Path, tmp_pa
     assert "the loss is nan" in row["failed"] and row["scores"] == [None]
     with pytest.raises(NonFiniteError):
         pegbox.train(recipe_of(hubert, tones, search | {"rates": [1e30, 1e29]}), tmp_path / "none")
+
+
+class Ticks:
+    """A clock that a second has gone by each time somebody looks at it."""
+
+    def __init__(self, start: float = 0.0) -> None:
+        self.now = start
+
+    def __call__(self) -> float:
+        self.now += 1
+        return self.now
+
+
+def limited(hubert: Path, tones: Path, folder: Path, clock: Ticks) -> Contest:
+    """Returns a started contest of three that may take ten seconds, half of them until the rung."""
+    search = {"candidates": CHILDREN, "rungs": [0.5], "minutes": 10 / 60}
+    session = Session(recipe_of(hubert, tones, search, train={"steps": 1000, "warmup": 0.0}))
+    contest = Contest(session, session.data(None), 0, folder, clock)
+    contest.start(Feed(session.backbone, None))
+    return contest
+
+
+def test_where_time_is_limited_rungs_and_rates_follow_it(hubert: Path, tones: Path, tmp_path: Path) -> None:
+    contest = limited(hubert, tones, tmp_path, Ticks())
+    seen = list(contest.run())
+    tried = [(e.candidate, e.event.step) for e in seen if isinstance(e, Tried) and isinstance(e.event, Step)]
+    assert tried == [(candidate, step) for step in range(1, 6) for candidate in range(3)], "no entrant has more turns"
+    (rung,) = (e for e in seen if isinstance(e, Judged))
+    assert len(rung.kept) == 1
+    after = seen[seen.index(rung) + 1 :]
+    steps = [e for e in after if isinstance(e, Step)]
+    assert [e.progress for e in steps] == sorted(e.progress for e in steps) and steps[-1].progress == 1
+    assert steps[-1].step < 20 and isinstance(after[-1], Stopped) and after[-1].reason == "done"
+    assert isinstance(after[-2], Validated) and after[-2].step == steps[-1].step == after[-1].step
+    trainer = contest.winner.trainer
+    assert trainer is not None and {group["lr"] for group in trainer.optimizer.param_groups} == {0.0}
+    contest.leave()
+
+
+def test_a_resumed_contest_goes_on_with_what_time_is_left(hubert: Path, tones: Path, tmp_path: Path) -> None:
+    first = limited(hubert, tones, tmp_path, Ticks())
+    for event in first.run():
+        if isinstance(event, Judged):
+            break
+    first.leave()
+    again = limited(hubert, tones, tmp_path, Ticks(1e6))
+    steps = [event for event in again.run() if isinstance(event, Step)]
+    assert steps[0].step == 4 and steps[0].progress == 0.5, "from the state of the third step, half of the time gone"
+    assert 10 <= again.allowance.spent < 15 and steps[-1].progress == 1
+    again.leave()
+
+
+def test_time_that_is_never_used_up_changes_nothing(hubert: Path, tones: Path, tmp_path: Path) -> None:
+    search = {"candidates": CHILDREN[1:], "rungs": [0.5]}
+    free = pegbox.train(recipe_of(hubert, tones, search), tmp_path / "free")
+    limit = pegbox.train(recipe_of(hubert, tones, search | {"minutes": 1e6}), tmp_path / "limited")
+    assert limit["scores"] == free["scores"] and limit["search"] == free["search"]
+
+
+@pytest.mark.parametrize("minutes", [-1.0, math.nan, math.inf])
+def test_minutes_that_are_none_are_refused(minutes: float, hubert: Path, tones: Path) -> None:
+    with pytest.raises(RecipeError, match=r"search\.minutes"):
+        recipe_of(hubert, tones, {"candidates": CHILDREN, "minutes": minutes})
+    with pytest.raises(RecipeError, match="minutes are not negative"):
+        Auto(minutes=minutes)
+
+
+def test_a_recipe_without_a_limit_keeps_the_identity_it_had(hubert: Path, tones: Path) -> None:
+    free, limit = (recipe_of(hubert, tones, {"candidates": CHILDREN} | rest) for rest in ({}, {"minutes": 1.0}))
+    before = dumps(free).replace("minutes = 0.0\n", "")
+    assert free.digest == blake2b(before.encode(), digest_size=8).hexdigest() != limit.digest
+
+
+@pytest.mark.parametrize("method", ["ad_tuning", "auto"])
+def test_half_values_and_minutes_reach_the_candidates(method: str, hubert: Path, tones: Path) -> None:
+    rest = ", minutes=2.0, budget=0.3" if method == "auto" else ""
+    for values in ("single", "half"):
+        search = resolve(recipe_of(hubert, tones, method=f'{method}(values="{values}"{rest})')).search
+        children = [spec for spec in search.candidates if spec.startswith("child(")]
+        assert children and all(('values="half"' in spec) is (values == "half") for spec in children)
+        assert search.minutes == (2.0 if rest else 0.0)
+
+
+def test_tune_takes_minutes_and_refuses_what_is_none(tmp_path: Path) -> None:
+    words = ["tune", "--task", 'classify(label="class")', "--corpus", 'folder(root="x")', "--out", str(tmp_path)]
+    refused = CliRunner().invoke(app, [*words, "--minutes", "-1"])
+    assert isinstance(refused.exception, RecipeError) and "minutes are not negative" in str(refused.exception)

@@ -26,8 +26,9 @@ from pegbox.surgery import read_tensors, save_tensors
 from pegbox.tasks.classify import Classify
 from pegbox.tasks.ctc import Ctc
 from pegbox.training import checkpoint, logs, optim
+from pegbox.training.crew import default_device
 from pegbox.training.feed import Feed, in_order, shuffled
-from pegbox.training.loop import Step, Stopped, Trainer, Validated, better, default_device
+from pegbox.training.loop import Step, Stopped, Trainer, Validated, better
 from pegbox.training.plans import plan
 from pegbox.training.prepare import assemble, corpus_rows, count, data_of
 from pegbox.training.session import Session

@@ -6,7 +6,7 @@ from importlib import import_module
 from pegbox import registry
 from pegbox.backbones._family import Entry, Family, Front, Memory, Part, Precision, Span, Stack, State, Weights
 from pegbox.backbones._fold import Backbone, find_sites, locate
-from pegbox.backbones._load import bare_outline, from_config, load, load_synthesis, outline, shipped
+from pegbox.backbones._load import bare_outline, drawn, from_config, load, load_synthesis, outline, shipped
 from pegbox.backbones._speech import padding_mask
 from pegbox.backbones._synthesis import Synthesis
 
@@ -24,6 +24,7 @@ __all__ = [
     "Synthesis",
     "Weights",
     "bare_outline",
+    "drawn",
     "families",
     "find_sites",
     "from_config",

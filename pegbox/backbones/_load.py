@@ -65,12 +65,21 @@ def load_synthesis(source: str) -> tuple[Synthesis, nn.Module]:
 
 def outline(source: str) -> Backbone:
     """Returns the backbone without weights, on the meta device: shapes, sites and counts only."""
+    return _shaped(source, "meta", "fp32")
+
+
+def drawn(source: str, precision: Precision = "fp32") -> Backbone:
+    """Returns a backbone of the same shape with random weights: enough to see what a pass through it takes."""
+    return _shaped(source, "cpu", precision)
+
+
+def _shaped(source: str, device: str, precision: Precision) -> Backbone:
     found = _own(source)
     if found is not None:
-        return _emptied(*found, source)
+        return _moved(*found, source, device, precision)
     with _quiet():
         config, front, family = _read(source)
-    return from_config(config, front, source, device="meta", family=family)
+    return from_config(config, front, source, device=device, precision=precision, family=family)
 
 
 def bare_outline(source: str) -> tuple[Table, nn.Module, Sites]:
@@ -84,13 +93,13 @@ def bare_outline(source: str) -> tuple[Table, nn.Module, Sites]:
                 model = getattr(transformers, table.checkpoints[config.model_type])(config)
             _, core = locate(model.to("meta"), {table.name: table})  # some of the library's tensors heed no device
             return table, core, find_sites(table, core, None)
-    backbone = outline(source) if found is None else _emptied(*found, source)
+    backbone = outline(source) if found is None else _moved(*found, source, "meta", "fp32")
     return backbone.family, backbone.core, backbone.sites()
 
 
-def _emptied(core: nn.Module, front: Front, family: Family, source: str) -> Backbone:
-    with torch.device("meta"):
-        return Backbone(family, core.to("meta"), front, source, "fp32")
+def _moved(core: nn.Module, front: Front, family: Family, source: str, device: str, precision: Precision) -> Backbone:
+    with torch.device(device):
+        return Backbone(family, core.to(device), front, source, precision)
 
 
 def from_config(

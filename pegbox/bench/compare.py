@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from pegbox.bench import evidence, statistics
-from pegbox.bench.report.read import Recorded, collect, predictions
+from pegbox.bench.recorded import Recorded
+from pegbox.bench.report.read import collect, predictions
 from pegbox.bench.report.seen import curve, evidence_of
 from pegbox.bench.statistics import Paired
 from pegbox.errors import RecipeError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -13,6 +13,7 @@ import tomlkit
 
 from pegbox import recipe as recipe_
 from pegbox import registry
+from pegbox.bench.recorded import Place
 from pegbox.bench.settings import built, distinct
 from pegbox.errors import RecipeError, nearest
 from pegbox.recipe import Recipe
@@ -75,16 +76,9 @@ class Matrix:
 
 
 @dataclass(frozen=True)
-class Cell:
+class Cell(Place):
     """One run of a matrix: where it stands, its recipe, and its identity, which no place on a disk changes."""
 
-    suite: str
-    task: str
-    backbone: str
-    method: str
-    seed: int
-    fold: int | None
-    rate: float
     recipe: Recipe
     identity: str
 
@@ -100,11 +94,6 @@ class Cell:
     def key(self) -> tuple[str, str, str]:
         """The group that it belongs to."""
         return self.task, self.backbone, self.method
-
-    @property
-    def place(self) -> dict[str, Any]:
-        """The fields that results are joined on."""
-        return {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("recipe", "identity")}
 
 
 @dataclass(frozen=True)
@@ -251,13 +240,14 @@ def groups(matrix: Matrix, data: str = "") -> list[Group]:
     needy = [entry.name for entry in matrix.tasks if DATA in entry.corpus + entry.task]
     if needy and not data:
         raise RecipeError(f"matrix '{matrix.name}': {', '.join(needy)} read from {DATA}; say where with --data DIR")
-    found = list(_product(matrix, data))
+    found = list(product(matrix, data))
     for each in found:
         each.cell(matrix.seeds[0], None, 1.0)  # whatever cannot be meant is said now
     return found
 
 
-def _product(matrix: Matrix, data: str) -> Iterator[Group]:
+def product(matrix: Matrix, data: str = "") -> Iterator[Group]:
+    """Yields the same unchecked; without the place of the data its runs have their names and identities."""
     for backbone in matrix.backbones:
         for entry in sorted(matrix.tasks, key=lambda each: matrix.tasks.index(_first_of(matrix.tasks, each.corpus))):
             for method in entry.methods or matrix.methods:

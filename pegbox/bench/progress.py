@@ -5,9 +5,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from filelock import Timeout
-
-from pegbox.bench.store import CELL, ERROR, RESULT, STATUS, Store, read_json
+from pegbox.bench.recorded import CELL, RESULT, STATUS, Place, held, place_of, read_json, state
 from pegbox.errors import RecipeError
 from pegbox.training.loop import better
 
@@ -48,37 +46,25 @@ def see(out: Path) -> Sight:
     """
     if not (out / STATUS).exists():
         raise RecipeError(f"{out}: no matrix runs here; name the folder that 'pegbox bench' was given as --out")
-    status, store = read_json(out / STATUS), Store(out)
+    status = read_json(out / STATUS)
     sight = Sight(status["total"], status["workers"])
     for file in sorted((out / "runs").glob(f"*/{CELL}")):
-        cell, place = read_json(file), file.parent
-        if (place / RESULT).exists():
-            _count(sight, cell, read_json(place / RESULT))
-        elif (place / ERROR).exists():
+        told, come = read_json(file), state(file.parent)
+        place = place_of(told)
+        if come == "done":
+            _count(sight, place, read_json(file.parent / RESULT))
+        elif come == "failed":
             sight.failed += 1
-        elif _held(store, cell["recipe"]):
-            sight.running.append(_name(cell))
+        elif held(out, told["recipe"]):
+            sight.running.append(place.told)
     sight.total = max(sight.total, sight.done + sight.failed + len(sight.running))
     return sight
 
 
-def _count(sight: Sight, cell: dict[str, Any], result: dict[str, Any]) -> None:
+def _count(sight: Sight, place: Place, result: dict[str, Any]) -> None:
     sight.done += 1
     sight.seconds.append(sum(result["seconds"].values()))
     score = result["scores"]["valid"][result["metric"]]
-    known = sight.best.get(cell["task"])
+    known = sight.best.get(place.task)
     if score is not None and better(result["better"], score, known and known[2]):
-        sight.best[cell["task"]] = (result["metric"], f"{cell['method']} ({cell['backbone']})", score)
-
-
-def _held(store: Store, identity: str) -> bool:
-    try:
-        with store.lock_of(identity).acquire(timeout=0):
-            return False
-    except Timeout:
-        return True
-
-
-def _name(cell: dict[str, Any]) -> str:
-    fold = "" if cell["fold"] is None else f", fold {cell['fold']}"
-    return f"{cell['task']}: {cell['method']} on {cell['backbone']}, seed {cell['seed']}{fold}"
+        sight.best[place.task] = (result["metric"], f"{place.method} ({place.backbone})", score)

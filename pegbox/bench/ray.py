@@ -4,6 +4,7 @@ The folder of the runs must be one that every node sees at the same path, or the
 """
 
 import functools
+import math
 import time
 from dataclasses import replace
 from typing import Final
@@ -22,8 +23,10 @@ from pegbox.training.session import Shelf
 RETRIES: Final = 4  # of a run whose process or node died; each goes on from the last saved state
 
 
-def work(board: Board, cpus: float, gpus: float, address: str, told: Told) -> None:
+def work(board: Board, cpus: float, gpus: float, address: str, told: Told, most: int = 0) -> None:
     """Does all runs of a board on a cluster: the one at an address, else the one of this machine, else a new one here.
+
+    `most`: how many there may be at once, 0 for as many as the cluster holds.
 
     Raises:
         RecipeError: when no node of the cluster has what a run asks for.
@@ -32,7 +35,7 @@ def work(board: Board, cpus: float, gpus: float, address: str, told: Told) -> No
     if not joined:
         _join(address)
     try:
-        _drive(board, cpus, gpus, told)
+        _drive(board, cpus, gpus, told, most)
     finally:
         if not joined:
             ray.shutdown()
@@ -49,12 +52,12 @@ def _join(address: str) -> None:
         ray.init(**quiet)
 
 
-def _drive(board: Board, cpus: float, gpus: float, told: Told) -> None:
+def _drive(board: Board, cpus: float, gpus: float, told: Told, most: int) -> None:
     pending: dict[ray.ObjectRef, tuple[Cell, float]] = {}
     last: Cell | None = None
     largest = _fit(cpus, gpus)
     while not board.over:
-        while len(pending) < _places(cpus, gpus) and (cell := board.take(last)) is not None:
+        while len(pending) < min(_places(cpus, gpus), most or math.inf) and (cell := board.take(last)) is not None:
             task = _REMOTE.options(num_cpus=cpus, num_gpus=gpus, memory=min(board.sizes[cell.key], largest))
             pending[task.remote(cell, replace(board.store, out=board.store.out.resolve()))] = cell, time.perf_counter()
             last = cell

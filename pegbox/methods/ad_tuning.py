@@ -17,7 +17,7 @@ class ADTuning:
     """Candidates keep these shares of the blocks' and norms' entries; all but the best are dropped at a rung.
 
     `strive`: the share of training that the competition takes. `batches`: how many the Fisher information comes from,
-    0 for one whole pass as published. `threshold` and `clip` as of `child`.
+    0 for one whole pass as published. `threshold`, `clip` and `values` as of `child`.
     """
 
     keep: tuple[float, ...] = (0.1, 0.01, 0.001)
@@ -26,6 +26,7 @@ class ADTuning:
     batches: int = 64
     threshold: Literal["topk", "percentile"] = "topk"
     clip: Literal["child", "parent"] = "child"
+    values: Literal["single", "half"] = "single"
 
     def plan(self, sites: Sites) -> Iterator[Edit]:
         """Refuses: what competes is trained by recipes alone."""
@@ -34,5 +35,6 @@ class ADTuning:
     def search(self, sites: Sites, size: Callable[[str], int], whole: int) -> Search:
         """Returns the competition of children."""
         rest = f'batches={self.batches}, threshold="{self.threshold}", clip="{self.clip}"'
+        rest += ', values="half"' if self.values == "half" else ""
         children = tuple(f"child(keep={share}, {rest})" for share in self.keep)
         return Search(children, (self.strive,), self.observe)

@@ -1,8 +1,9 @@
 """Auto: methods, sizes and rates within a budget compete, by successive halving (arXiv:1502.07943)."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from pegbox.errors import RecipeError
 from pegbox.recipe import Search
@@ -27,18 +28,22 @@ class Auto:
 
     `kilobytes` above 0 limits the method's part of the artefact as well. `rates` are multiples of each method's own
     learning rate, candidates of their own: rates matter more than methods. Half of the candidates go at each rung.
+    `minutes` above 0 is the time that all of it may take, competing and training the winner to its end. `values` as of
+    `child`.
     """
 
     budget: float = 0.005
     kilobytes: float = 0.0
     rates: tuple[float, ...] = (1.0, 3.0)
     rungs: tuple[float, ...] = (0.05, 0.12, 0.3)
+    minutes: float = 0.0
+    values: Literal["single", "half"] = "single"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.budget <= 1 or self.kilobytes < 0:
+        if not 0 <= self.budget <= 1 or self.kilobytes < 0 or not 0 <= self.minutes < math.inf:
             raise RecipeError(
-                f"auto(budget={self.budget}, kilobytes={self.kilobytes}): the budget is a share of the backbone, "
-                "from 0 to 1; kilobytes are not negative"
+                f"auto(budget={self.budget}, kilobytes={self.kilobytes}, minutes={self.minutes}): the budget is a "
+                "share of the backbone, from 0 to 1; kilobytes and minutes are not negative, 0 means no limit"
             )
 
     def plan(self, sites: Sites) -> Iterator[Edit]:
@@ -51,7 +56,13 @@ class Auto:
         if self.kilobytes:
             most = min(most, self.kilobytes * 1000 / _ENTRY_BYTES)
         found = (_largest(forms, size, most) for forms in _KINDS)
-        return Search(tuple(spec for spec in found if spec), self.rungs, rates=self.rates)
+        specs = tuple(self._valued(spec) for spec in found if spec)
+        return Search(specs, self.rungs, rates=self.rates, minutes=self.minutes)
+
+    def _valued(self, spec: str) -> str:
+        if self.values == "half" and spec.startswith("child("):
+            return spec.removesuffix(")") + ', values="half")'
+        return spec
 
 
 def _largest(forms: tuple[str, ...], size: Callable[[str], int], most: float) -> str:

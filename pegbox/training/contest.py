@@ -9,6 +9,7 @@ import gc
 import json
 import math
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -24,8 +25,9 @@ from pegbox.errors import DeadParameterError, NonFiniteError
 from pegbox.recipe import Recipe, Search
 from pegbox.surgery import read_tensors
 from pegbox.training import checkpoint, probe
+from pegbox.training.allowance import Allowance, Time
 from pegbox.training.cache import Layout
-from pegbox.training.entrant import TABLE, Entrant, Past, ranked, same_head
+from pegbox.training.entrant import TABLE, Entrant, Judged, Past, Tried, ranked, same_head
 from pegbox.training.feed import Feed
 from pegbox.training.loop import Event, Step, Stopped, Trainer, Validated
 from pegbox.training.model import Tuned
@@ -37,24 +39,6 @@ STATE: Final = "state.safetensors"
 STATES: Final = "candidates"
 
 
-@dataclass(frozen=True)
-class Tried:
-    """Something happened to one of several candidates."""
-
-    candidate: int
-    method: str
-    event: Event
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A rung: each live candidate's score there, and which ones go on."""
-
-    share: float
-    scores: dict[int, float]
-    kept: tuple[int, ...]
-
-
 @dataclass
 class Contest:
     """All entrants of a trial; a trial of one method is a contest that it has won."""
@@ -63,12 +47,14 @@ class Contest:
     data: Data
     seed: int
     folder: Path
+    clock: Time = time.monotonic
     entrants: list[Entrant] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         recipe = self.session.recipe
         self.search = recipe.search
         self.alone = not self.search.candidates
+        self.allowance = Allowance(60 * self.search.minutes, self.clock, self.session.crew)
         self.batches = 0  # that importance was measured on
         specs = self.search.candidates or (recipe.method,)
         pairs = [(spec, rate) for spec in specs for rate in (self.search.rates if not self.alone else (1.0,))]
@@ -116,7 +102,8 @@ class Contest:
         for each in self.entrants:
             chosen, train = methods.parse(each.recipe.method), each.recipe.train
             accelerator = self.session.accelerator
-            each.trainer = Trainer(each.model, feed, chosen, train, self.seed, accelerator, each.rate, trials)
+            rest = (accelerator, each.rate, trials, self.allowance.passed)
+            each.trainer = Trainer(each.model, feed, chosen, train, self.seed, *rest)
             left = self.session.crew.once(partial(checkpoint.left, self._state(each)))
             if left is not None:
                 with self._turn(each) as trainer:
@@ -125,6 +112,7 @@ class Contest:
 
     def run(self) -> Iterator[Event | Tried | Judged]:
         """Trains all up to each rung, judges them there, and the winner to the end; yields what happens."""
+        self.allowance.start(max(self.past.seconds, *(each.seconds for each in self.entrants)))
         while len(self.entrants) > 1:
             share = self.search.rungs[self.past.rung]
             yield from self._race(share)
@@ -132,7 +120,9 @@ class Contest:
         if not self.alone:
             checkpoint.set_random(self.winner.random)
             self.winner.model.delta.attach()
-        yield from self._drive(self.winner)
+        for event in self._drive(self.winner):
+            yield event
+            self.allowance.look()
 
     def leave(self) -> None:
         """Takes every edit off the network."""
@@ -217,6 +207,7 @@ class Contest:
         """Takes one step with each in turn until all have come as far."""
         waiting = list(self.entrants)
         while waiting:
+            self.allowance.look()
             for each in list(waiting):
                 with each.turn():
                     happened = self._one_step(each)
@@ -251,6 +242,7 @@ class Contest:
     def _save(self, entrant: Entrant) -> None:
         trainer, path = entrant.trainer, self._state(entrant)
         assert trainer is not None
+        trainer.progress.seconds = self.allowance.spent
 
         def write() -> None:
             path.parent.mkdir(exist_ok=True)
@@ -276,7 +268,7 @@ class Contest:
                 row["failed"] = str(each.failed)
             if each.number not in kept:
                 row["dropped_at"], row["steps"] = share, each.trainer.progress.step if each.trainer else 0
-        self.past.live, self.past.rung = sorted(kept), self.past.rung + 1
+        self.past.live, self.past.rung, self.past.seconds = sorted(kept), self.past.rung + 1, self.allowance.spent
         self.session.crew.once(lambda: self.past.save(self.folder))
         self._free(kept)
         return Judged(share, scores, tuple(kept))

@@ -133,6 +133,12 @@ def accelerator() -> Accelerator:
     return Accelerator(cpu=on_cpu, kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)])
 
 
+def default_device() -> torch.device:
+    """Returns where this process computes: a GPU where there is one."""
+    device: torch.device = accelerator().device
+    return device
+
+
 def _tried(work: Callable[[], T]) -> tuple[T | None, PegboxError | OSError | None]:
     try:
         return work(), None

@@ -20,6 +20,15 @@ from pegbox.training.model import Tuned
 TABLE: Final = "search.json"
 
 
+@dataclass(frozen=True)
+class Tried:
+    """Something happened to one of several candidates."""
+
+    candidate: int
+    method: str
+    event: Event
+
+
 @dataclass
 class Entrant:
     """One method with one multiple of its rate."""
@@ -34,6 +43,11 @@ class Entrant:
     events: Iterator[Event] | None = None
     stopped: Stopped | None = None  # its training is over already
     failed: PegboxError | None = None  # it diverged, or does not train: worse than any score
+
+    @property
+    def seconds(self) -> float:
+        """What had gone by, where time is limited, when its state was saved last."""
+        return self.trainer.progress.seconds if self.trainer else 0.0
 
     @contextmanager
     def turn(self) -> Iterator[Trainer]:
@@ -56,10 +70,20 @@ class Past:
     live: list[int]
     rung: int = 0
     layout: list[Any] = field(default_factory=list)  # what is cached: the same for all, and after a rung
+    seconds: float = 0.0  # that had gone by at the last rung, where time is limited
 
     def save(self, folder: Path) -> None:
         """Writes it whole or not at all."""
         put(folder / TABLE, json.dumps(self.__dict__, indent=1))
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A rung: each live candidate's score there, and which ones go on."""
+
+    share: float
+    scores: dict[int, float]
+    kept: tuple[int, ...]
 
 
 def ranked(judged: Sequence[tuple[float, int, int]], better: str) -> list[int]:

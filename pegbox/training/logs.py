@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from torch.utils.tensorboard import SummaryWriter
 
-from pegbox.training.contest import Tried
+from pegbox.training.entrant import Tried
 from pegbox.training.loop import Step, Stopped, Validated
 from pegbox.training.trial import AnyEvent
 

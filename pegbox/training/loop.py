@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from pegbox.recipe import Train
 from pegbox.rows import Row, seconds
 from pegbox.tasks import Prediction, Tunes
 from pegbox.training import mixing, optim
-from pegbox.training.crew import Crew, Outputs, accelerator
+from pegbox.training.crew import Crew, Outputs
 from pegbox.training.feed import Feed, in_order, shuffled
 from pegbox.training.model import Batch, Tuned
 from pegbox.training.segments import cropped, joined
@@ -77,6 +77,7 @@ class Progress:
     moving: float = 0.0  # moving average of the loss over all steps, from zero
     alive: list[str] = field(default_factory=list)
     finished: bool = False
+    seconds: float = 0.0  # of a contest with limited time that had gone by
 
     @property
     def smoothed(self) -> float:
@@ -97,8 +98,10 @@ class Trainer:
         accelerator: Accelerator,
         rate: float = 1.0,  # multiple of the methods' rates
         trials: Sequence[Trial] = (),
+        passed: Callable[[], float] = float,  # share of the time that training may take; zero without a limit
     ) -> None:
         self.model, self.feed, self.settings, self.seed, self.trials = model, feed, train, seed, trials
+        self.passed = passed
         self.accelerator, self.crew = accelerator, Crew(accelerator)
         model.train()
         self.crew.check(model)
@@ -157,7 +160,7 @@ class Trainer:
             at.step, at.chunk = at.step + 1, at.chunk + 1
             at.losses.append(loss)
             at.moving = _DECAY * at.moving + (1 - _DECAY) * loss
-            at.finished = bool(train.steps) and at.step >= train.steps
+            at.finished = (bool(train.steps) and at.step >= train.steps) or self.passed() >= 1
             length = sum(seconds(row) for group in chunk for row in group)
             yield Step(at.step, at.epoch, loss, share, length, time.perf_counter() - started)
             if self._due(at.chunk == len(chunks)):
@@ -168,7 +171,8 @@ class Trainer:
 
     def _share(self, chunk: int, chunks: int) -> float:
         at, train = self.progress, self.settings
-        return (at.step + 1) / train.steps if train.steps else (at.epoch + chunk / chunks) / train.epochs
+        taken = (at.step + 1) / train.steps if train.steps else (at.epoch + chunk / chunks) / train.epochs
+        return max(taken, min(self.passed(), 1.0))
 
     def _due(self, epoch_ends: bool) -> bool:
         at, train = self.progress, self.settings
@@ -280,12 +284,6 @@ class Trainer:
             return batch
         x = batch.x.to(device, non_blocking=True)
         return Batch(batch.rows, batch.kind, x, batch.lengths, batch.frames, batch.depths)
-
-
-def default_device() -> torch.device:
-    """Returns where this process computes: a GPU where there is one."""
-    device: torch.device = accelerator().device
-    return device
 
 
 def better(direction: str, score: float, than: float | None) -> bool:

@@ -30,6 +30,21 @@ from pegbox.training.segments import cropped
 
 
 @dataclass(frozen=True)
+class Effort:
+    """What a run asks of a machine, in seconds of audio; what those cost there is `pace.py`'s."""
+
+    heard: float  # that it trains on, of all candidates of a search
+    looked: float  # that it validates and tests
+    filled: float  # whose frozen part is computed once for the cache that all such runs share; 0 without a cache
+    steps: int
+    frozen: int  # blocks below the lowest edit
+    taught: int  # blocks through which gradients flow
+    stem: bool  # whether what is below the blocks is trained
+    means: bool  # whether a step reads means over time alone
+    share: float  # trained numbers in the backbone, of its own
+
+
+@dataclass(frozen=True)
 class Plan:
     """What a recipe would do, as `pegbox check` prints it. Bytes and counts, before any weight or clip is read."""
 
@@ -44,7 +59,7 @@ class Plan:
     cache_bytes: int
     steps: int
     memory_bytes: int  # an estimate
-    work: float  # floating point operations of the blocks in all steps: an estimate to compare recipes by
+    effort: Effort
     notes: tuple[str, ...] = ()  # what a person should know
 
     @property
@@ -113,7 +128,7 @@ def plan(recipe: Recipe) -> Plan:
         cache_bytes=size,
         steps=_steps(recipe, data.rows["train"]),
         memory_bytes=_memory(recipe, largest),
-        work=_work(recipe, largest, data, bool(size)),
+        effort=_effort(recipe, largest, data, what if size else ""),
         notes=notes_on(recipe),
     )
 
@@ -156,15 +171,31 @@ def _memory(recipe: Recipe, model: Tuned) -> int:
     return int(sizes["backbone"] * item + trained * 16 + kept)
 
 
-def _work(recipe: Recipe, model: Tuned, data: Data, cached: bool) -> float:
-    """Two operations a weight and frame forward, four backward; below the lowest edit once if that is cached."""
-    backbone, train, steps = model.backbone, recipe.train, _steps(recipe, data.rows["train"])
-    lowest = backbone.depth if model.delta.lowest is None else max(model.delta.lowest, 0)
-    below = lowest / max(backbone.depth, 1)
+def _effort(recipe: Recipe, model: Tuned, data: Data, cached: str) -> Effort:
+    train, steps, sizes = recipe.train, _steps(recipe, data.rows["train"]), count(model)
     clips = {split: sum(map(seconds, rows)) for split, rows in data.rows.items()}
     heard = train.steps * train.batch_seconds * train.accumulate or train.epochs * clips["train"]
     looks = -(-steps // train.validate_steps) if train.validate_steps else train.epochs / train.validate_epochs
-    seen = looks * clips["valid"] + clips["test"]
-    once = sum(clips.values()) if cached else heard + seen
-    passes = below * 2 * once + (1 - below) * (6 * heard + 2 * seen)
-    return passes * backbone.rate / (backbone.hop or 160) * count(model)["backbone"]
+    lowest, depth = model.delta.lowest, model.backbone.depth
+    frozen = depth if lowest is None else max(lowest, 0)
+    return Effort(
+        heard=heard * _turns(recipe),
+        looked=looks * clips["valid"] + clips["valid"] + clips["test"],
+        filled=sum(clips.values()) if cached else 0.0,
+        steps=steps,
+        frozen=frozen,
+        taught=depth - frozen,
+        stem=lowest == -1,
+        means=cached.startswith("means"),
+        share=min(sizes["delta"] / sizes["backbone"], 1.0),
+    )
+
+
+def _turns(recipe: Recipe) -> float:
+    """Returns how many trainings a search takes: all candidates up to the first rung, half of them to the next …"""
+    search = recipe.search
+    left, before, turns = len(search.candidates) * len(search.rates), 0.0, 0.0
+    for rung in search.rungs if left else ():
+        turns, before = turns + left * (rung - before), rung
+        left = math.ceil(left / 2)
+    return turns + 1 - before

@@ -99,6 +99,17 @@ class Clock:
         self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
 
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Computes with so many threads inside it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _files(source: str) -> list[tuple[str, int, int]]:
     """Returns name, size and time of a local checkpoint's files: other weights at the same place are others."""
     place = Path(source)

@@ -5,7 +5,6 @@ import platform
 import resource
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,12 +19,13 @@ from pegbox.rows import Row
 from pegbox.surgery import put, save_tensors
 from pegbox.tasks import Peeks, Prediction, Writes
 from pegbox.training.cache import StateCache
-from pegbox.training.contest import Contest, Judged, Tried
+from pegbox.training.contest import Contest
 from pegbox.training.crew import Crew
+from pegbox.training.entrant import Judged, Tried
 from pegbox.training.feed import HELD_BYTES, Feed
 from pegbox.training.loop import Event, Step, Stopped, Validated
 from pegbox.training.prepare import corpus_digest, count, features_of, frames_of, notes_on
-from pegbox.training.session import Clock, Session
+from pegbox.training.session import Clock, Session, threads
 from pegbox.training.trials import paired, trials_of
 
 ARTEFACT: Final = "delta.safetensors"
@@ -89,7 +89,8 @@ def _run(contest: Contest, trial: tuple[int, int | None], clock: Clock) -> Itera
         with clock.phase("cache"):
             yield from _fill(cache, data.all, session.crew)
     stopped = Stopped(0, 0, "")
-    with _one_thread(layout is not None and layout.kind == "pooled"):
+    # Steps on pooled features are so small that threads wait for each other longer than they work.
+    with threads(1 if layout is not None and layout.kind == "pooled" else torch.get_num_threads()):
         for event in contest.run():
             stopped = _note(event, clock, stopped)
             yield event
@@ -172,17 +173,6 @@ def environment(session: Session) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "packages": {name: version(name) for name in names},
     }
-
-
-@contextmanager
-def _one_thread(active: bool) -> Iterator[None]:
-    """Steps on pooled features are so small that threads wait for each other longer than they work."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1 if active else before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _note(event: Event | Tried | Judged, clock: Clock, stopped: Stopped) -> Stopped:

@@ -9,10 +9,11 @@ from typing import Literal
 
 from pegbox.bench.published import Number
 from pegbox.bench.published import read as read_published
+from pegbox.bench.recorded import Recorded
 from pegbox.bench.report import formats, page, tables
 from pegbox.bench.report.board import Board, boards
 from pegbox.bench.report.formats import Table
-from pegbox.bench.report.read import Collection, Recorded, collect
+from pegbox.bench.report.read import Collection, collect
 from pegbox.bench.report.seen import look
 from pegbox.bench.report.sound import Mode, sounds
 from pegbox.bench.statistics import RESAMPLES
@@ -50,7 +51,7 @@ def write(
     numbers = _published(options.published, {run.cell.suite for run in found.runs})
     heard = sounds(((run, seen.worst) for run, seen in looked), options.audio, out)
     about = _about(options, found)
-    shown = page.data(about, made, looked, found.failed, numbers, heard)
+    shown = page.data(about, made, looked, found, numbers, heard)
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / "index.html").write_text(page.render(options.title, shown, charts), encoding="utf-8")
@@ -71,18 +72,20 @@ def _about(options: Options, found: Collection) -> dict[str, str | int]:
         "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "version": version("pegbox"),
         "audio": options.audio,
-        "sweep": sum(run.cell.role == "sweep" for run in found.runs),
+        "sweep": sum(run.role == "sweep" for run in found.runs),
     }
 
 
 def _write_tables(out: Path, found: Collection, made: Sequence[Board], numbers: Sequence[Number]) -> list[Path]:
     """Writes every table in three forms: what people read in one file a form, what machines read in a file a table."""
-    read = [*map(tables.leaderboard, made)]
+    read = [tables.counts(found), *map(tables.leaderboard, made)]
+    read += [tables.lacking(found.planned)] if found.planned else []
     read += [tables.failures(found.failed)] if found.failed else []
     read += [tables.published(numbers)] if numbers else []
     rows = [tables.numbers(board) for board in made]
     whole = [Table(rows[0].title, rows[0].head, [row for table in rows for row in table.rows])] if rows else []
     named = {"leaderboard": whole, "runs": [tables.runs(found.runs)], "failed": [tables.failures(found.failed)]}
+    named |= {"planned": [tables.lacking(found.planned)]} if found.planned else {}
     named |= {"published": [tables.published(numbers)]} if numbers else {}
     texts = {
         "report.md": "\n".join(map(formats.markdown, read)),

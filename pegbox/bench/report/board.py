@@ -1,16 +1,14 @@
 """The leaderboard: backbone × method rows, task columns, mean over seeds and folds, intervals, ranks, costs."""
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any, Final, Literal
 
 from pegbox.bench import statistics
 from pegbox.bench.evidence import Evidence
-from pegbox.bench.report.read import Recorded
-from pegbox.bench.statistics import Interval
+from pegbox.bench.recorded import Recorded, Score
 
 _PLACE: Final = ("backbone", "method", "task", "corpus", "seeds", "folds", "cache")
 
@@ -26,32 +24,13 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """All final runs of one row on one task."""
-
-    runs: tuple[Recorded, ...]
-    interval: Interval | None
-
-    @property
-    def mean(self) -> float:
-        """Mean score over the runs."""
-        return fmean(run.score for run in self.runs)
-
-    @property
-    def deviation(self) -> float | None:
-        """Standard deviation over the runs; of one run there is none."""
-        scores = [run.score for run in self.runs]
-        return stdev(scores) if len(scores) > 1 and all(map(math.isfinite, scores)) else None
-
-
-@dataclass(frozen=True)
 class Row:
     """One way of tuning one backbone. `extra` tells settings apart where the same method was run with several."""
 
     backbone: str
     method: str
     extra: str
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, Score]
     rank: float
     ranked: int
 
@@ -94,7 +73,7 @@ def boards(runs: Sequence[Recorded], seen: Mapping[str, Evidence | None], resamp
     """
     suites: dict[str, list[Recorded]] = defaultdict(list)
     for run in runs:
-        if run.cell.role == "final":
+        if run.role == "final":
             suites[run.cell.suite].append(run)
     return [_board(suite, suites[suite], seen, resamples) for suite in sorted(suites)]
 
@@ -133,11 +112,11 @@ def _column_name(run: Recorded, columns: Sequence[Column]) -> str:
     return long if any(column.task == long for column in columns) else run.cell.task
 
 
-def _entry(runs: Sequence[Recorded], seen: Mapping[str, Evidence | None], resamples: int) -> Entry:
+def _entry(runs: Sequence[Recorded], seen: Mapping[str, Evidence | None], resamples: int) -> Score:
     ordered = tuple(sorted(runs, key=lambda run: (run.cell.fold or 0, run.cell.seed, run.name)))
     known = [found for found in (seen.get(run.name) for run in ordered) if found]
     whole = resamples > 0 and len(known) == len(ordered)
-    return Entry(ordered, statistics.interval(known, resamples) if whole else None)
+    return Score(ordered, statistics.interval(known, resamples) if whole else None)
 
 
 def _extras(runs: Sequence[Recorded]) -> dict[str, str]:
@@ -165,7 +144,7 @@ def flattened(settings: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _notes(entries: Mapping[tuple[str, str, str], Mapping[str, Entry]]) -> list[str]:
+def _notes(entries: Mapping[tuple[str, str, str], Mapping[str, Score]]) -> list[str]:
     notes = []
     for (backbone, method, _), tasks in entries.items():
         for task, entry in tasks.items():

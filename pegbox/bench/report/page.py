@@ -14,8 +14,9 @@ from importlib.resources import files
 from typing import Any, Final
 
 from pegbox.bench.published import CERTAINTIES, Number
-from pegbox.bench.report.board import Board, Entry, Row
-from pegbox.bench.report.read import Failed, Recorded
+from pegbox.bench.recorded import Recorded, Score
+from pegbox.bench.report.board import Board, Row
+from pegbox.bench.report.read import Collection
 from pegbox.bench.report.seen import Seen
 from pegbox.bench.report.sound import Sounds
 from pegbox.errors import RecipeError
@@ -28,7 +29,7 @@ def data(
     about: Mapping[str, Any],
     boards: Sequence[Board],
     looked: Sequence[tuple[Recorded, Seen]],
-    failed: Sequence[Failed],
+    found: Collection,
     numbers: Sequence[Number],
     sounds: Sounds,
 ) -> dict[str, Any]:
@@ -41,7 +42,12 @@ def data(
         "about": dict(about),
         "boards": [_board(board, places) for board in boards],
         "runs": [_run(run, seen) for run, seen in looked],
-        "failed": [{"name": each.name, "kind": each.kind, "message": each.message} for each in failed],
+        "counts": found.counts,
+        "planned": [
+            each.place.fields | {"state": each.state, "role": each.role, "reason": each.reason}
+            for each in found.planned
+        ],
+        "failed": [asdict(each) for each in found.failed],
         "published": [asdict(number) for number in numbers],
         "certainties": dict(CERTAINTIES),
         "sounds": heard,
@@ -119,7 +125,7 @@ def _row(row: Row, places: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
-def _entry(entry: Entry, places: Mapping[str, int]) -> dict[str, Any]:
+def _entry(entry: Score, places: Mapping[str, int]) -> dict[str, Any]:
     interval = entry.interval
     return {
         "mean": entry.mean,
@@ -137,7 +143,8 @@ def _run(run: Recorded, seen: Seen) -> dict[str, Any]:
     place = {name: number for number, name in enumerate(names)}
     return {
         "name": run.name,
-        **asdict(run.cell),
+        **run.cell.fields,
+        "role": run.role,
         "metric": run.metric,
         "better": run.better,
         "split": run.split,

@@ -13,7 +13,8 @@ from safetensors import SafetensorError, safe_open
 from pegbox import registry
 from pegbox.bench import evidence
 from pegbox.bench.evidence import Evidence
-from pegbox.bench.report.read import Recorded, number, predictions
+from pegbox.bench.recorded import Recorded, number
+from pegbox.bench.report.read import predictions
 
 MOST_CLASSES: Final = 60
 MOST_POINTS: Final = 60

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import soundfile
 
 from pegbox import audio, registry
-from pegbox.bench.report.read import Recorded
+from pegbox.bench.recorded import Recorded
 from pegbox.bench.report.seen import Clip
 from pegbox.errors import PegboxError
 from pegbox.rows import Row

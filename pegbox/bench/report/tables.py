@@ -3,10 +3,12 @@
 import math
 from collections.abc import Iterator, Sequence
 
+from pegbox.bench.planned import Planned
 from pegbox.bench.published import Number
-from pegbox.bench.report.board import Board, Column, Entry, Row
+from pegbox.bench.recorded import Place, Recorded, Score
+from pegbox.bench.report.board import Board, Column, Row
 from pegbox.bench.report.formats import Table
-from pegbox.bench.report.read import Failed, Recorded
+from pegbox.bench.report.read import Collection, Failed
 
 
 def leaderboard(board: Board) -> Table:
@@ -47,7 +49,7 @@ def runs(found: Sequence[Recorded]) -> Table:
     )
     rows = [
         [
-            *(run.name, run.cell.suite, run.cell.task, run.cell.backbone, run.cell.method, run.cell.role),
+            *(run.name, run.cell.suite, run.cell.task, run.cell.backbone, run.cell.method, run.role),
             *(run.metric, run.split, exact(run.cell.rate), str(run.cell.seed)),
             *("" if run.cell.fold is None else str(run.cell.fold), exact(run.score), str(run.trained)),
             *(exact(run.wall), *(str(run.result.get(k, "")) for k in ("artefact_bytes", "best_step", "steps"))),
@@ -55,6 +57,24 @@ def runs(found: Sequence[Recorded]) -> Table:
         for run in found
     ]
     return Table("Runs", head, rows, 8)
+
+
+def counts(found: Collection) -> Table:
+    """Returns how many runs are how far."""
+    return Table("Runs", tuple(found.counts), [[str(count) for count in found.counts.values()]], 0)
+
+
+def lacking(found: Sequence[Planned]) -> Table:
+    """Returns the runs that a matrix plans and that are not done, and what of it cannot be."""
+    head = ("state", "suite", "task", "backbone", "method", "role", "reason", "seed", "fold", "rate")
+    rows = [
+        [
+            *(each.state, each.place.suite, each.place.task, each.place.backbone, each.place.method, each.role),
+            *(each.reason, *(("", "", "") if each.state == "skipped" else _trial(each.place))),
+        ]
+        for each in found
+    ]
+    return Table("Runs that are not done", head, rows, 7)
 
 
 def failures(found: Sequence[Failed]) -> Table:
@@ -82,6 +102,11 @@ def exact(value: float) -> str:
     return "nan" if math.isnan(value) else f"{value:.6g}"
 
 
+def _trial(place: Place) -> tuple[str, str, str]:
+    fold = "" if place.fold is None else str(place.fold)
+    return str(place.seed), fold, "" if math.isnan(place.rate) else exact(place.rate)
+
+
 def _method(row: Row) -> str:
     return f"{row.method} · {row.extra}" if row.extra else row.method
 
@@ -101,13 +126,13 @@ def _scores(row: Row, columns: Sequence[Column]) -> Iterator[str]:
         yield "–" if entry is None else _told(entry)
 
 
-def _told(entry: Entry) -> str:
+def _told(entry: Score) -> str:
     spread = "" if entry.deviation is None else f" ± {entry.deviation:.4f}"
     interval = "" if entry.interval is None else f" [{entry.interval.low:.4f}, {entry.interval.high:.4f}]"
     return ("nan" if math.isnan(entry.mean) else f"{entry.mean:.4f}") + spread + interval
 
 
-def _figures(entry: Entry) -> tuple[str, ...]:
+def _figures(entry: Score) -> tuple[str, ...]:
     interval, deviation = entry.interval, entry.deviation
     low, high = ("", "") if interval is None else (exact(interval.low), exact(interval.high))
     return exact(entry.mean), "" if deviation is None else exact(deviation), low, high, str(len(entry.runs))

@@ -8,7 +8,8 @@ function head() {
     changed();
   };
   fill(document.getElementById("top"), make("div", { class: "grow" }, make("h1", {}, data.about.title),
-    make("div", { class: "facts" }, fact(data.runs.length, "run", "runs"), fact(all("method"), "method", "methods"), fact(all("backbone"), "backbone", "backbones"), fact(all("task"), "task", "tasks"),
+    make("div", { class: "facts" }, fact(data.runs.length, "run done", "runs done"), fact(all("method"), "method", "methods"), fact(all("backbone"), "backbone", "backbones"), fact(all("task"), "task", "tasks"),
+      ["running", "waiting", "skipped"].map((state) => data.counts[state] ? make("span", {}, `${data.counts[state].toLocaleString("en")} ${state}`) : null),
       data.failed.length ? make("span", { class: "defect" }, `${data.failed.length} failed`) : null, make("span", {}, `made ${data.about.made} by Pegbox ${data.about.version}`))),
   make("button", { id: "theme", onclick: turn, "aria-label": "Light or dark" }, "◐"));
 }
@@ -58,6 +59,16 @@ function drawFailed(body) {
   ], data.failed));
 }
 
+function drawPlanned(body) {
+  const order = ["running", "waiting", "skipped"];
+  fill(body, grid([
+    { key: "state", name: "state", text: true, value: (run) => order.indexOf(run.state), show: (run) => make("span", { class: "tag" }, run.state) },
+    ...["suite", "task", "backbone", "method", "role"].map((key) => ({ key, name: key, text: true, value: (run) => run[key] })),
+    ...["seed", "fold", "rate"].map((key) => ({ key, name: key, value: (run) => (run.state === "skipped" ? null : run[key]) })),
+    { key: "reason", name: "reason", text: true, wrap: true, value: (run) => run.reason },
+  ], data.planned, { sort: { key: "state", up: true }, step: 50 }));
+}
+
 function drawNotes(body) {
   fill(body, make("ul", {}, data.notes.slice(0, 200).map((note) => make("li", {}, note))),
     data.notes.length > 200 ? make("p", { class: "say" }, `… and ${data.notes.length - 200} more`) : null);
@@ -74,6 +85,7 @@ function sections() {
     boards && ["layersum", "Layers", "Softmax weights of the trained layer sum, mean over a cell's runs. State 0 is what enters the first block.", drawLayers],
     boards && data.runs.some((run) => Object.keys(run.importance).length) && ["children", "Child networks", "Where the task's gradient says importance lies, before training.", drawImportance],
     data.runs.length && ["runs", "All runs", null, drawRuns],
+    data.planned.length && ["planned", "Not done", "What the matrix of these folders plans and nobody has finished: running now, waiting, or skipped because it cannot be. A rate that is missing has yet to be chosen by a sweep.", drawPlanned],
     data.published.length && ["published", "Published numbers", "Not of these runs: other code, data and hardware. What is known to be wrong with a number is said beside it.", drawPublished],
     data.failed.length && ["failed", "Failed runs", null, drawFailed],
     data.notes.length && ["notes", "Notes", null, drawNotes],
