@@ -10,24 +10,25 @@ from typing import Any
 
 import torch
 
-from pegbox import backbones, tasks
 from pegbox import recipe as recipe_
-from pegbox.backbones import Precision
+from pegbox import tasks
+from pegbox.backbones import Precision, Speaker
 from pegbox.errors import PegboxError, RecipeError, WeightsError
 from pegbox.recipe import Recipe, Search, dumps
 from pegbox.rows import Row
 from pegbox.surgery import put, read_tensors
-from pegbox.tasks import Prediction
+from pegbox.tasks import Hears, Prediction, Speaks
 from pegbox.training.crew import Crew, accelerator, default_device
 from pegbox.training.feed import Feed, in_order
 from pegbox.training.logs import Recorder
 from pegbox.training.loop import better
 from pegbox.training.model import Tuned
 from pegbox.training.plans import plan
-from pegbox.training.prepare import assemble, corpus_rows
+from pegbox.training.prepare import assemble, corpus_rows, loader
 from pegbox.training.probe import by_method
 from pegbox.training.segments import cut, joined
 from pegbox.training.session import Session, Shelf
+from pegbox.training.speaking import Speaking
 from pegbox.training.trial import ARTEFACT, AnyEvent, Finished, Started, run_trial
 from pegbox.training.trials import paired, trials_of
 
@@ -44,6 +45,8 @@ class Run:
 
     def predict(self, paths: Iterable[str | Path], backbone: str | None = None) -> list[Prediction]:
         """Returns one plain row a file, in the order given: id, said, and probabilities where the task has them."""
+        if isinstance(tasks.build(self.recipe.task), Speaks):
+            raise RecipeError(f"{self.folder}: this run speaks and hears nothing; use 'pegbox say {self.folder} TEXT'")
         rows = [Row(str(path), str(path), {}) for path in paths]
         return _predict(open_model(self, backbone), rows)
 
@@ -55,6 +58,8 @@ class Run:
         if not wanted:
             raise RecipeError(f"{recipe.corpus}: no rows in the split '{split}'")
         task = tasks.build(recipe.task)
+        if isinstance(task, Speaks):
+            return task.score(speaking(open_model(self, backbone)).heard(wanted, with_loss=False)[0])
         true = [task.truth(row.labels) for row in wanted]
         said = _predict(open_model(self, backbone), wanted)
         rows = [{**each, "true": truth} for each, truth in zip(said, true, strict=True)]
@@ -126,18 +131,24 @@ def open_model(run: Run, backbone: str | None = None, precision: Precision | Non
     """
     tensors, about = read_tensors(run.folder / ARTEFACT)
     known: Any = about["backbone"]
-    network = backbones.load(backbone or _source(known), precision or known["precision"])
+    task = tasks.build(run.recipe.task)
+    network = loader(task)(backbone or _source(known), precision or known["precision"])
     if network.digest != known["digest"]:
         raise WeightsError(
             f"{run.folder}: trained on a backbone with digest {known['digest']}; "
             f"{network.source} has {network.digest}: it is another network or other weights"
         )
-    task = tasks.build(run.recipe.task)
     choices = by_method(tensors)
     model = assemble(run.recipe, network, task, tuple(about["vocabulary"]), choices)  # type: ignore[arg-type]
     model.take_artefact(tensors)
     model.choose(about.get("chosen", {}))  # type: ignore[arg-type]
     return model.to(default_device()).eval()
+
+
+def speaking(model: Tuned) -> Speaking:
+    """Returns how a synthesis run's model speaks."""
+    assert isinstance(model.backbone, Speaker)
+    return Speaking(model, model.backbone, Feed(model.backbone, None))
 
 
 def as_recipe(recipe: Recipe | str | Path | dict[str, Any]) -> Recipe:
@@ -236,6 +247,7 @@ def _source(known: dict[str, str]) -> str:
 @torch.no_grad()
 def _predict(model: Tuned, rows: Sequence[Row]) -> list[Prediction]:
     feed, found = Feed(model.backbone, None), {}
+    assert isinstance(model.task, Hears)  # `Run` has turned the others away
     device = next(model.head.parameters()).device
     rows = cut(rows, model.task)
     for group in in_order(rows, 32.0, 32):

@@ -107,6 +107,21 @@ def test_phonemes_are_those_of_the_text(home: Path) -> None:
 
 
 @needs_espeak
+def test_several_voices_say_texts_of_their_own(home: Path) -> None:
+    alone, several = made("synthetic_voice", home), made('synthetic_voice(others=["m1", "f4"])', home)
+    assert len(several) == 3 * len(alone)
+    assert len({row.labels["transcript"] for row in several}) == len(several)
+    assert {(row.labels["voice"], row.split) for row in several} == {
+        (voice, split) for voice in ("Andrea", "m1", "f4") for split in rows.SPLITS
+    }
+    for row in alone[:20]:
+        times = json.loads(row.labels["times"])
+        assert " ".join(symbol for symbol, _, _ in times) == row.labels["phonemes"]
+        moments = [moment for _, *pair in times for moment in pair]
+        assert moments == sorted(moments) and moments[-1] <= len(wave(row)) / RATE + 1e-3
+
+
+@needs_espeak
 def test_turns_are_where_the_voices_are(home: Path) -> None:
     overlaps, inside, outside = 0, [], []
     for row in made("synthetic_dialogues", home):
@@ -289,6 +304,10 @@ def test_what_cannot_be_made_is_refused(tmp_path: Path) -> None:
         corpora.build('synthetic_sentences(languages=["xx"])')
     with pytest.raises(RecipeError, match="did you mean 'Andrea'"):
         corpora.build('synthetic_voice(timbre="andrea")')
+    with pytest.raises(RecipeError, match="every timbre once"):
+        corpora.build('synthetic_voice(others=["Andrea"])')
+    with pytest.raises(RecipeError, match="en-us has only 3136"):
+        corpora.build('synthetic_voice(size="medium", others=["m1", "f4"])')
     with pytest.raises(RecipeError, match="'small' or 'medium'"):
         corpora.build('synthetic_music(size="huge")')
     with pytest.raises(CorpusError, match="fold 9"):

@@ -7,8 +7,9 @@ from pegbox import registry
 from pegbox.backbones._family import Entry, Family, Front, Memory, Part, Precision, Span, Stack, State, Weights
 from pegbox.backbones._fold import Backbone, find_sites, locate
 from pegbox.backbones._load import bare_outline, drawn, from_config, load, load_synthesis, outline, shipped
+from pegbox.backbones._speaker import Speaker, load_speaker, outline_speaker
 from pegbox.backbones._speech import padding_mask
-from pegbox.backbones._synthesis import Synthesis
+from pegbox.backbones._synthesis import Synthesis, Taught
 
 __all__ = [
     "Backbone",
@@ -16,12 +17,15 @@ __all__ = [
     "Family",
     "Front",
     "Memory",
+    "Network",
     "Part",
     "Precision",
     "Span",
+    "Speaker",
     "Stack",
     "State",
     "Synthesis",
+    "Taught",
     "Weights",
     "bare_outline",
     "drawn",
@@ -29,13 +33,17 @@ __all__ = [
     "find_sites",
     "from_config",
     "load",
+    "load_speaker",
     "load_synthesis",
     "locate",
     "outline",
+    "outline_speaker",
     "padding_mask",
     "shipped",
     "tables",
 ]
+
+Network = Backbone | Speaker
 
 
 @cache

@@ -170,7 +170,7 @@ def _read(source: str) -> tuple[Any, Front, Family]:
             f"{source}: {table.name} is a synthesis network: it reads text, not waveforms, and cannot be the encoder "
             "of a recipe; load it by pegbox.backbones.load_synthesis and use pegbox.attach in a loop of your own"
         )
-    return config, _front(source), table
+    return config, front(source), table
 
 
 def _recognised(source: str) -> tuple[Any, Table]:
@@ -189,7 +189,7 @@ def _recognised(source: str) -> tuple[Any, Table]:
     return config, known[config.model_type]
 
 
-def _front(source: str) -> Front:
+def front(source: str) -> Front:
     try:
         settings, _ = transformers.FeatureExtractionMixin.get_feature_extractor_dict(_place(source))
     except OSError:

@@ -5,9 +5,30 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from pegbox.backbones._family import Stack, Undo, Where, always_real
+
+
+@dataclass(frozen=True)
+class Taught:
+    """A batch of clips as a synthesis network learns them; 0 pads units, frames, pitch and energy, NaN pads Mel."""
+
+    units: Tensor  # (batch, units)
+    frames: Tensor  # (batch, units), of each unit
+    mel: Tensor  # (batch, time, bands)
+    pitch: Tensor  # (batch, units, 1)
+    energy: Tensor  # (batch, units, 1)
+    voice: int = 0
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """How a network that learns from units with known durations is driven; functions take the core network first."""
+
+    voices: Callable[[Any], int]  # configuration → how many voices it has been told apart by, at least 1
+    loss: Callable[[Any, Taught], Tensor]  # the network's own loss, the mean over a batch
+    speak: Callable[[Any, Tensor, int], tuple[Tensor, Tensor]]  # (units,), voice → (time, bands), frames of each unit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +42,7 @@ class Synthesis:
     norms_first: Callable[[Any], bool]  # whether a block's norms stand before its parts
     ready: Callable[[nn.Module], Undo] = always_real  # makes every site real on the core; returns how to undo it
     unused: tuple[str, ...] = ()  # tensors that full tuning leaves alone: names, or patterns
+    lessons: Lessons | None = None  # None: methods attach to it in a caller's own loop only
 
     @property
     def model_types(self) -> tuple[str, ...]:

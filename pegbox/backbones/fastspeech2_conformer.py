@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pegbox.attention import attend, by_head, memory_edited
 from pegbox.backbones import _conformer, _ready
 from pegbox.backbones._family import Stack, Undo, Weights
-from pegbox.backbones._synthesis import Synthesis, like
+from pegbox.backbones._synthesis import Lessons, Synthesis, Taught, like
 from pegbox.errors import RecipeError
 
 
@@ -69,6 +69,33 @@ def norms_first(config: Any) -> bool:
     return bool(config.encoder_normalize_before)
 
 
+def loss(core: Any, taught: Taught) -> Tensor:
+    """Returns the network's own loss: L1 of the Mel frames before and after the post-net, and squared errors of the
+    logarithm of durations, of pitch and of energy. Dropout stays off: only the flags that choose this path are set."""
+    told = taught.units > 0
+    core.training = core.duration_predictor.training = True
+    try:
+        found: Tensor = core(
+            input_ids=taught.units,
+            attention_mask=told.long(),
+            spectrogram_labels=taught.mel.nan_to_num(-100.0),
+            duration_labels=taught.frames,
+            pitch_labels=taught.pitch,
+            energy_labels=taught.energy,
+            speaker_ids=torch.full((len(told),), taught.voice, device=told.device),
+            return_dict=True,
+        ).loss
+    finally:
+        core.training = core.duration_predictor.training = False
+    return found
+
+
+def speak(core: Any, units: Tensor, voice: int) -> tuple[Tensor, Tensor]:
+    """Returns Mel frames (time, bands) and how many of them each unit has; one text at a time, without padding."""
+    said = core(input_ids=units[None], speaker_ids=torch.tensor([voice], device=units.device), return_dict=True)
+    return said.spectrogram[0], said.duration_outputs[0]
+
+
 _ROLES: Final = like(
     _conformer.ROLES,
     {
@@ -92,4 +119,5 @@ family: Final = Synthesis(
     ),
     norms_first=norms_first,
     ready=ready,
+    lessons=Lessons(voices=lambda config: config.num_speakers or 1, loss=loss, speak=speak),
 )

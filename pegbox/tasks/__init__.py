@@ -7,13 +7,32 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from pegbox import registry
+from pegbox.tasks._speech_scores import Heard
+
+__all__ = [
+    "Cuts",
+    "Heard",
+    "Hears",
+    "Labels",
+    "Mixes",
+    "Paced",
+    "Pairs",
+    "Peeks",
+    "Prediction",
+    "Speaks",
+    "Task",
+    "Tunes",
+    "Writes",
+    "build",
+    "tuned",
+]
 
 Labels = Mapping[str, str]
 Prediction = dict[str, Any]
 
 
 class Task(Protocol):
-    """What a task file must offer. `frames` counts each clip's real frames, (batch,)."""
+    """What a task file must offer; beside it `Hears`, or `Speaks` where the network makes speech of text."""
 
     @property
     def metric(self) -> str:
@@ -40,17 +59,37 @@ class Task(Protocol):
     def head(self, width: int, vocabulary: tuple[str, ...]) -> nn.Module:
         """Returns the trained head: (batch, width) of means if `pools`, else (batch, time, width), frames → logits."""
 
+    def truth(self, labels: Labels) -> str:
+        """Returns what should have been said."""
+
+    def score(self, predictions: Sequence[Prediction]) -> dict[str, float]:
+        """Returns every score of plain rows with `said` and `true`; needs no model."""
+
+
+@runtime_checkable
+class Hears(Protocol):
+    """A task that reads an encoder's states. `frames` counts each clip's real frames, (batch,)."""
+
     def loss(self, logits: Tensor, frames: Tensor, labels: Sequence[Labels], vocabulary: tuple[str, ...]) -> Tensor:
         """Returns the mean loss over the clips, a scalar."""
 
     def decode(self, logits: Tensor, frames: Tensor, vocabulary: tuple[str, ...]) -> list[Prediction]:
         """Returns one plain row a clip with `said` and what else the task knows."""
 
-    def truth(self, labels: Labels) -> str:
-        """Returns what should have been said."""
 
-    def score(self, predictions: Sequence[Prediction]) -> dict[str, float]:
-        """Returns every score of plain rows with `said` and `true`; needs no model."""
+@runtime_checkable
+class Speaks(Protocol):
+    """A task whose network makes speech of text, and has a loss of its own."""
+
+    @property
+    def voice(self) -> int:
+        """Which of the network's voices speaks, before anything is tuned."""
+
+    def distance(self, said: Tensor, true: Tensor) -> dict[str, float]:
+        """Returns how far log-Mel frames are from those of a recording; both are (time, bands)."""
+
+    def judge(self, said: Heard, true: Heard) -> dict[str, float]:
+        """Returns how far sound is from a recording."""
 
 
 @runtime_checkable

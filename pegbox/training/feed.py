@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pegbox import audio
-from pegbox.backbones import Backbone
+from pegbox.backbones import Network
 from pegbox.errors import RecipeError
 from pegbox.rows import Row, seconds
 from pegbox.training import mixing
@@ -22,7 +22,7 @@ HELD_BYTES: Final = 2 * 2**30  # decoded audio kept in memory
 class Feed:
     """Makes batches of rows; `cache` holds them filled, or None to read audio, of which `most` bytes are kept."""
 
-    def __init__(self, backbone: Backbone, cache: StateCache | None, most: int = HELD_BYTES) -> None:
+    def __init__(self, backbone: Network, cache: StateCache | None, most: int = HELD_BYTES) -> None:
         self.backbone, self.cache, self.most = backbone, cache, most
         self._held: dict[tuple[str, float, float | None], np.ndarray] = {}
         self._held_bytes = 0
@@ -50,10 +50,11 @@ class Feed:
 
     def _heard(self, row: Row) -> np.ndarray:
         if isinstance(row, mixing.Mixed):
-            return mixing.heard(self._wave(row), self._wave(row.partner), row.share)
-        return self._wave(row)
+            return mixing.heard(self.wave(row), self.wave(row.partner), row.share)
+        return self.wave(row)
 
-    def _wave(self, row: Row) -> np.ndarray:
+    def wave(self, row: Row) -> np.ndarray:
+        """Returns a row's sound, kept in memory as long as there is room."""
         place = (row.audio, row.start, row.end)
         if place in self._held:
             return self._held[place]

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import torch
 from accelerate import Accelerator
@@ -16,9 +16,10 @@ from pegbox.recipe import Train
 from pegbox.rows import Row, seconds
 from pegbox.tasks import Prediction, Tunes
 from pegbox.training import mixing, optim
-from pegbox.training.crew import Crew, Outputs
+from pegbox.training.crew import Crew
 from pegbox.training.feed import Feed, in_order, shuffled
-from pegbox.training.model import Batch, Tuned
+from pegbox.training.lessons import lesson
+from pegbox.training.model import Tuned
 from pegbox.training.segments import cropped, joined
 from pegbox.training.trials import Trial, paired
 
@@ -108,7 +109,8 @@ class Trainer:
         self.optimizer = optim.make_optimizer(model, methods, train, rate)
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}
-        self.mixed = train.precision == "bf16" and model.backbone.precision == "fp32"
+        mixed = train.precision == "bf16" and model.backbone.precision == "fp32"
+        self.lesson = lesson(model, feed, self.crew, mixed)
 
     def events(self, rows: Sequence[Row], dev: Sequence[Row]) -> Iterator[Event]:
         """Trains until the epochs or steps are over or patience ends, then takes the best step's weights."""
@@ -134,19 +136,10 @@ class Trainer:
         self.model.eval()
         batches = list(in_order(rows, self.settings.batch_seconds, self.settings.batch_clips))
         own = self.crew.share(batches)
-        parts = self.crew.each(lambda: [self._heard(group, with_loss) for group in own])
+        parts = self.crew.each(lambda: [self.lesson.heard(group, with_loss) for group in own])
         heard = [parts[n % len(parts)][n // len(parts)] for n in range(len(batches))]  # in the order of one process
         found = {row["id"]: row for said, _ in heard for row in said}
         return joined(rows, found, self.model.task), sum(loss for _, loss in heard) / len(rows)
-
-    def _heard(self, group: Sequence[Row], with_loss: bool) -> tuple[list[Prediction], float]:
-        """Returns what is said of a batch, and the sum of its clips' losses."""
-        task, names, loss = self.model.task, self.model.vocabulary, 0.0
-        logits, frames = self._outputs(group)
-        if with_loss:
-            loss = float(task.loss(logits, frames, [row.labels for row in group], names)) * len(group)
-        about = [{"id": row.id, "split": row.split, "true": task.truth(row.labels)} for row in group]
-        return [known | said for known, said in zip(about, task.decode(logits, frames, names), strict=True)], loss
 
     def _epoch(self, rows: Sequence[Row], dev: Sequence[Row]) -> Iterator[Event]:
         at, train = self.progress, self.settings
@@ -229,19 +222,13 @@ class Trainer:
             entries.thin()
 
     def _loss(self, group: Sequence[Row]) -> Tensor:
-        logits, frames = self.crew.outputs(group, self._outputs)
-        loss = mixing.loss(self.model.task, logits, frames, group, self.model.vocabulary)
+        loss = self.lesson.loss(group)
         if not math.isfinite(float(loss.detach())):
             raise NonFiniteError(
                 f"step {self.progress.step + 1}: the loss is {float(loss.detach())} on the clips "
                 f"{[row.id for row in group]}; listen to them, or lower the learning rate"
             )
         return loss
-
-    def _outputs(self, group: Sequence[Row]) -> Outputs:
-        batch = self.feed.batch(group)
-        with self._autocast():
-            return self.model(self._moved(batch)), batch.frames
 
     def _check_alive(self) -> None:
         """Within two steps every trained tensor must have had a gradient: a factor that starts at zero needs two."""
@@ -274,16 +261,6 @@ class Trainer:
         loss = sum(at.losses) / max(len(at.losses), 1)
         at.losses = []
         return Validated(at.step, at.epoch, loss, valid_loss, scores, best, time.perf_counter() - started)
-
-    def _autocast(self) -> Any:
-        return torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=self.mixed)
-
-    def _moved(self, batch: Batch) -> Batch:
-        device = self.accelerator.device
-        if device.type == "cpu":
-            return batch
-        x = batch.x.to(device, non_blocking=True)
-        return Batch(batch.rows, batch.kind, x, batch.lengths, batch.frames, batch.depths)
 
 
 def better(direction: str, score: float, than: float | None) -> bool:

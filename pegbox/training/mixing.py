@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pegbox.errors import RecipeError
 from pegbox.rows import Row
-from pegbox.tasks import Mixes, Task
+from pegbox.tasks import Hears, Mixes, Task
 
 _SHARES: Final = (10.0, 10.0)  # of the beta distribution that a clip's share is drawn from
 _DRAWS: Final = 1  # sets these draws apart from those of crops
@@ -48,6 +48,7 @@ def loss(task: Task, logits: Tensor, frames: Tensor, rows: Sequence[Row], vocabu
     """Returns the task's mean loss over rows, mixed or not, a scalar."""
     labels = [row.labels for row in rows]
     if not any(isinstance(row, Mixed) for row in rows):
+        assert isinstance(task, Hears)  # a synthesis network's loss is its own
         return task.loss(logits, frames, labels, vocabulary)
     assert isinstance(task, Mixes)  # `check` has refused the others
     others = [row.partner.labels if isinstance(row, Mixed) else row.labels for row in rows]

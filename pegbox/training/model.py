@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from pegbox.backbones import Backbone, padding_mask
+from pegbox.backbones import Backbone, Network, padding_mask
 from pegbox.delta import Delta, take_over
 from pegbox.errors import RecipeError
 from pegbox.rows import Row
@@ -42,7 +42,7 @@ class Tuned(nn.Module):
     """A backbone under a method, read through layer weights by a task's head. The frozen part stays in eval mode."""
 
     def __init__(
-        self, backbone: Backbone, delta: Delta, task: Task, vocabulary: tuple[str, ...], features: Features
+        self, backbone: Network, delta: Delta, task: Task, vocabulary: tuple[str, ...], features: Features
     ) -> None:
         super().__init__()
         if task.framewise and backbone.hop is None:
@@ -112,6 +112,7 @@ class Tuned(nn.Module):
         return delta | head | ({} if self.layers is None else {"layers": self.layers})
 
     def _states(self, batch: Batch) -> tuple[dict[int, Tensor], Tensor | None]:
+        assert isinstance(self.backbone, Backbone)  # a synthesis network is driven by its lessons
         if batch.kind == "wave":
             state, known = self.backbone.stem(batch.x, batch.lengths), {}
             start = 0

@@ -23,6 +23,7 @@ from pegbox.training.prepare import (
     frozen_precision,
     layout_of,
     notes_on,
+    outline_network,
     resolve,
     single,
 )
@@ -104,9 +105,9 @@ def plan(recipe: Recipe) -> Plan:
         RecipeError, CorpusError, WeightsError: whatever can be known to be wrong this early.
     """
     recipe = resolve(recipe)
-    backbone = backbones.outline(recipe.backbone)
-    backbone.precision = frozen_precision(recipe)
     task = tasks.build(recipe.task)
+    backbone = outline_network(recipe.backbone, task)
+    backbone.precision = frozen_precision(recipe)
     data = data_of(corpus_rows(recipe, recipe.folds[0] if recipe.folds else None), task, backbone)
     models = []
     for each in single(recipe):

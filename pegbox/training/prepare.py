@@ -1,7 +1,7 @@
 """What is known before training: rows, outputs, trained numbers, cache and memory; `plan` needs no weights."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any, Final
@@ -11,14 +11,14 @@ from torch import Tensor
 
 from pegbox import backbones, corpora, methods, registry, tasks
 from pegbox import rows as rows_
-from pegbox.backbones import Backbone
+from pegbox.backbones import Backbone, Network, Precision, Speaker
 from pegbox.delta import Delta, Term
 from pegbox.errors import CorpusError, RecipeError
 from pegbox.methods import Chosen
 from pegbox.recipe import Recipe, Search
 from pegbox.rows import Row, seconds
-from pegbox.tasks import Peeks, Task
-from pegbox.training import mixing
+from pegbox.tasks import Peeks, Speaks, Task
+from pegbox.training import mixing, speaking
 from pegbox.training.cache import Layout
 from pegbox.training.model import Features, Tuned
 from pegbox.training.segments import cut
@@ -57,7 +57,17 @@ def corpus_digest(rows: Sequence[Row]) -> str:
     return blake2b(json.dumps(told).encode(), digest_size=8).hexdigest()
 
 
-def data_of(rows: Sequence[Row], task: Task, backbone: Backbone) -> Data:
+def loader(task: Task) -> Callable[[str, Precision], Network]:
+    """Returns what loads the network that a task trains: an encoder, or one that speaks."""
+    return backbones.load_speaker if isinstance(task, Speaks) else backbones.load
+
+
+def outline_network(source: str, task: Task) -> Network:
+    """Returns what a task trains without weights, on the meta device."""
+    return (backbones.outline_speaker if isinstance(task, Speaks) else backbones.outline)(source)
+
+
+def data_of(rows: Sequence[Row], task: Task, backbone: Network) -> Data:
     """Returns rows by split with the task's outputs; refuses clips and labels that cannot work."""
     parts = {split: cut([row for row in rows if row.split == split], task) for split in SPLITS}
     if isinstance(task, Peeks) and task.peeks:
@@ -67,6 +77,8 @@ def data_of(rows: Sequence[Row], task: Task, backbone: Backbone) -> Data:
             raise CorpusError(f"the corpus has no '{split}' rows; name a split column or give a share to hold out")
     vocabulary = task.vocabulary({split: [row.labels for row in part] for split, part in parts.items() if part})
     _check_lengths([row for part in parts.values() for row in part], parts["train"], task, backbone)
+    if isinstance(backbone, Speaker):
+        speaking.check([row for part in parts.values() for row in part], backbone, task)
     return Data(parts, vocabulary)
 
 
@@ -79,7 +91,7 @@ def _peeking(parts: Mapping[str, Sequence[Row]]) -> dict[str, list[Row]]:
 
 
 def assemble(
-    recipe: Recipe, backbone: Backbone, task: Task, vocabulary: tuple[str, ...], choices: Choices | None = None
+    recipe: Recipe, backbone: Network, task: Task, vocabulary: tuple[str, ...], choices: Choices | None = None
 ) -> Tuned:
     """Returns the model of a recipe: the method attached to the backbone, layer weights and a fresh head.
 
@@ -89,20 +101,22 @@ def assemble(
     return _assemble(recipe, backbone, task, vocabulary, methods.plan(chosen, backbone.sites(), choices))
 
 
-def undecided(recipe: Recipe, backbone: Backbone, task: Task, vocabulary: tuple[str, ...]) -> Tuned:
+def undecided(recipe: Recipe, backbone: Network, task: Task, vocabulary: tuple[str, ...]) -> Tuned:
     """Returns the model of a recipe without the methods that decide by data, for them to decide on."""
     others = tuple(each for each in methods.parse(recipe.method) if not isinstance(each.method, methods.Deciding))
     return _assemble(recipe, backbone, task, vocabulary, methods.plan(others, backbone.sites()))
 
 
 def _assemble(
-    recipe: Recipe, backbone: Backbone, task: Task, vocabulary: tuple[str, ...], terms: tuple[Term, ...]
+    recipe: Recipe, backbone: Network, task: Task, vocabulary: tuple[str, ...], terms: tuple[Term, ...]
 ) -> Tuned:
     if recipe.train.crop and task.framewise:
         raise RecipeError(
             f"train.crop={recipe.train.crop}: the labels of {recipe.task} belong to whole clips; leave it 0"
         )
     mixing.check(task, recipe.train.mixup, recipe.task)
+    if isinstance(backbone, Speaker):
+        _check_speaking(recipe, terms)
     delta = Delta(backbone.core, terms, backbone.family.unused)
     try:
         model = Tuned(backbone, delta, task, vocabulary, features_of(recipe, methods.parse(recipe.method)))
@@ -114,7 +128,12 @@ def _assemble(
 
 
 def features_of(recipe: Recipe, chosen: tuple[Chosen, ...]) -> Features:
-    """Returns what the head reads: the recipe's wish, else what the method stands for, else the layer sum."""
+    """Returns what the head reads: the recipe's wish, else what the method stands for, else the layer sum.
+
+    Where the network speaks nothing reads its states, and no layer is weighted: "last".
+    """
+    if isinstance(tasks.build(recipe.task), Speaks):
+        return "last"
     meant = {each.features for each in chosen} - {None}
     if recipe.features == "auto":
         if len(meant) > 1:
@@ -128,6 +147,8 @@ def features_of(recipe: Recipe, chosen: tuple[Chosen, ...]) -> Features:
 def layout_of(recipe: Recipe, models: Sequence[Tuned], frames: Sequence[int]) -> tuple[Layout | None, int, str]:
     """Returns what to cache for all of these models, its bytes, and why in words; None: every step reads audio."""
     backbone, lowest = models[0].backbone, _lowest(models)
+    if isinstance(backbone, Speaker):
+        return None, 0, "none: the network reads text"
     if not recipe.cache.use:
         return None, 0, "off by the recipe"
     if lowest == -1:
@@ -208,7 +229,7 @@ def notes_on(recipe: Recipe) -> tuple[str, ...]:
     return tuple(found)
 
 
-def frames_of(row: Row, backbone: Backbone) -> int:
+def frames_of(row: Row, backbone: Network) -> int:
     """Returns the frames of a row from its header."""
     return backbone.frames(round(seconds(row) * backbone.rate))
 
@@ -231,6 +252,19 @@ def _candidates(models: Sequence[Tuned], pooled: bool) -> list[tuple[int, ...]]:
     return [(*(d for d in reads if d < cut), cut) for cut in dict.fromkeys((lowest, 0))]
 
 
+def _check_speaking(recipe: Recipe, terms: Sequence[Term]) -> None:
+    """Refuses what only makes sense where a head reads an encoder's states, and what would train nothing."""
+    chosen = methods.parse(recipe.method)
+    edits = [edit for term in terms for edit in term.edits]
+    deciding = [each.name for each in chosen if isinstance(each.method, methods.Deciding)]
+    if deciding:
+        raise RecipeError(f"{deciding[0]} decides by an encoder's losses; it cannot tune a synthesis network")
+    if not edits or any(edit.verb == "beside" for edit in edits):
+        raise RecipeError(f"{recipe.method}: trains nothing inside the network, and a synthesis network has no head")
+    if recipe.features != "auto":
+        raise RecipeError(f"features={recipe.features!r}: no head reads a synthesis network; leave it out")
+
+
 def _check_reach(model: Tuned) -> None:
     top = max(model.reads)
     lost = [
@@ -246,7 +280,7 @@ def _check_reach(model: Tuned) -> None:
         )
 
 
-def _check_lengths(rows: Sequence[Row], train: Sequence[Row], task: Task, backbone: Backbone) -> None:
+def _check_lengths(rows: Sequence[Row], train: Sequence[Row], task: Task, backbone: Network) -> None:
     wrong = []
     for row in rows:
         try:

@@ -16,6 +16,7 @@ from pegbox.methods import Chosen
 from pegbox.recipe import Recipe, Train
 from pegbox.rows import Row
 from pegbox.surgery import put, save_tensors
+from pegbox.tasks import Hears
 from pegbox.training.feed import Feed, shuffled
 from pegbox.training.model import Tuned
 from pegbox.training.prepare import Data
@@ -79,6 +80,7 @@ class Probe:
         batch = feed.batch(group)
         device = next(model.head.parameters()).device
         logits = model(replace(batch, x=batch.x.to(device)))
+        assert isinstance(model.task, Hears)  # `prepare` lets no synthesis network decide
         loss = model.task.loss(logits, batch.frames, [row.labels for row in group], model.vocabulary)
         return loss / self.train.accumulate
 

@@ -1,18 +1,27 @@
 """What consecutive trials share: rows, task and one loaded backbone; and the seconds that a trial takes."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
 from pegbox import backbones, tasks
-from pegbox.backbones import Backbone, Precision
+from pegbox.backbones import Network, Precision
 from pegbox.recipe import Recipe
 from pegbox.training.crew import Crew, accelerator
 from pegbox.training.model import Tuned
-from pegbox.training.prepare import Choices, Data, assemble, corpus_rows, data_of, frozen_precision, resolve
+from pegbox.training.prepare import (
+    Choices,
+    Data,
+    assemble,
+    corpus_rows,
+    data_of,
+    frozen_precision,
+    loader,
+    resolve,
+)
 
 
 class Shelf:
@@ -22,22 +31,24 @@ class Shelf:
     """
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[object, ...], tuple[Backbone, str]] = {}  # with what its weights were when loaded
+        self._kept: dict[tuple[object, ...], tuple[Network, str]] = {}  # with what its weights were when loaded
         self._out: dict[int, tuple[tuple[object, ...], str]] = {}
 
-    def take(self, source: str, precision: Precision) -> Backbone:
+    def take(
+        self, source: str, precision: Precision, load: Callable[[str, Precision], Network] = backbones.load
+    ) -> Network:
         """Returns the backbone of this source and precision, loading it where another one or none was kept."""
         key = (source, precision, *_files(source))
         found = self._kept.pop(key, None)
         self._kept.clear()  # before the next one is loaded: two may not fit into memory
         self._out.clear()
         if found is None:
-            backbone = backbones.load(source, precision)
+            backbone = load(source, precision)
             found = backbone, backbone.fingerprint()
         self._out[id(found[0])] = key, found[1]
         return found[0]
 
-    def put(self, backbone: Backbone) -> None:
+    def put(self, backbone: Network) -> None:
         """Takes back what `take` gave; one of which any weight has changed is dropped, and loaded anew next time."""
         key, fingerprint = self._out.pop(id(backbone), ((), ""))
         if key and backbone.fingerprint() == fingerprint:
@@ -53,8 +64,9 @@ class Session:
         self.task = tasks.build(recipe.task)
         self.accelerator = accelerator()
         self.crew = Crew(self.accelerator)
-        self._shelf, take = shelf, shelf.take if shelf else backbones.load
-        self.backbone: Backbone = take(recipe.backbone, frozen_precision(self.recipe))
+        self._shelf, load = shelf, loader(self.task)
+        where = (recipe.backbone, frozen_precision(self.recipe))
+        self.backbone: Network = shelf.take(*where, load) if shelf else load(*where)
         self.backbone.to(self.accelerator.device)
         self._seconds = time.perf_counter() - started
 

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import soundfile
 import torch
 
 from pegbox import methods
+from pegbox.backbones import Backbone
 from pegbox.errors import CorpusError, PegboxError
 from pegbox.places import cache_folder
 from pegbox.recipe import dumps
@@ -26,9 +28,11 @@ from pegbox.training.feed import HELD_BYTES, Feed
 from pegbox.training.loop import Event, Step, Stopped, Validated
 from pegbox.training.prepare import corpus_digest, count, features_of, frames_of, notes_on
 from pegbox.training.session import Clock, Session, threads
+from pegbox.training.speaking import Speaking
 from pegbox.training.trials import paired, trials_of
 
 ARTEFACT: Final = "delta.safetensors"
+SAMPLES: Final = 3  # test clips that a synthesis run leaves as sound
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,9 @@ def run_trial(session: Session, seed: int, fold: int | None, folder: Path) -> It
 def _run(contest: Contest, trial: tuple[int, int | None], clock: Clock) -> Iterator[AnyEvent]:
     session, data, recipe = contest.session, contest.data, contest.session.recipe
     layout, size, what = contest.layout()
-    cache = StateCache(Path(recipe.cache.folder or cache_folder()), session.backbone, layout) if layout else None
+    cache = None
+    if layout and isinstance(session.backbone, Backbone):  # a synthesis network has no layout
+        cache = StateCache(Path(recipe.cache.folder or cache_folder()), session.backbone, layout)
     contest.start(Feed(session.backbone, cache, 0 if recipe.train.crop else HELD_BYTES))  # no part is heard twice
     clips = {split: len(part) for split, part in data.rows.items()}
     yield Started(*trial, count(contest.largest.model), clips, what, size, contest.step, notes_on(recipe))
@@ -153,11 +159,22 @@ def write(contest: Contest, result: dict[str, Any], said: dict[str, list[Predict
     for split, part in said.items():
         for suffix, text in model.task.files(part).items() if isinstance(model.task, Writes) else ():
             put(folder / f"{split}.{suffix}", text)
+    if contest.winner.trainer and isinstance(contest.winner.trainer.lesson, Speaking):
+        _samples(contest.winner.trainer.lesson, contest.data.rows["test"][:SAMPLES], folder / "samples")
     put(folder / "recipe.toml", dumps(session.asked))
     put(folder / "env.json", json.dumps(environment(session), indent=1))
     result = result | {"artefact_bytes": (folder / ARTEFACT).stat().st_size}
     put(folder / "result.json", json.dumps(result, indent=1))
     return result
+
+
+def _samples(lesson: Speaking, rows: Sequence[Row], folder: Path) -> None:
+    """Writes what the model says of some clips, each beside its recording."""
+    folder.mkdir(exist_ok=True)
+    for row in rows:
+        name = row.id.replace("/", "-")
+        for kind, wave in (("said", lesson.sound(row)), ("reference", lesson.feed.wave(row))):
+            soundfile.write(folder / f"{name}-{kind}.wav", wave, lesson.speaker.rate)
 
 
 def environment(session: Session) -> dict[str, Any]:

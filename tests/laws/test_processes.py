@@ -195,7 +195,8 @@ def test_every_task(task: str, two: list[dict[str, Any]], folder: Path) -> None:
 
 
 def test_every_task_is_here() -> None:
-    assert {task.partition("(")[0] for task in TASKS} == set(registry.names("tasks"))
+    alone = {"synthesize"}  # refuses several processes
+    assert {task.partition("(")[0] for task in TASKS} == set(registry.names("tasks")) - alone
 
 
 def test_dropout_is_drawn_by_each_and_the_numbers_stay_the_same(two: list[dict[str, Any]]) -> None:

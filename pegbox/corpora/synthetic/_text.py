@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Final
 
 from numpy.random import Generator
@@ -149,6 +150,11 @@ _SENTENCES: Final[Mapping[str, Sequence[Sequence[str]]]] = {
 def sentence(draw: Generator, language: str) -> str:
     """Returns a sentence of a known language, in lower case and without punctuation."""
     return " ".join(_one(draw, part) for part in _SENTENCES[language])
+
+
+def sentences(language: str) -> int:
+    """Returns how many sentences of a known language there are."""
+    return prod(len(part) for part in _SENTENCES[language])
 
 
 def known(languages: Iterable[str]) -> None:

@@ -1,0 +1,114 @@
+"""A synthesis network as recipes train it: its sites, its digest, its own loss and its voice."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pegbox.backbones import _load
+from pegbox.backbones._family import Front, Precision
+from pegbox.backbones._fold import digest, find_sites, locate
+from pegbox.backbones._synthesis import Synthesis, Taught
+from pegbox.errors import CorpusError, RecipeError, WeightsError
+from pegbox.sites import Sites
+
+
+class Speaker(nn.Module):
+    """A frozen pretrained synthesis network with named sites. Made by `load_speaker` or `outline_speaker`."""
+
+    precision: Precision = "fp32"
+
+    def __init__(self, family: Synthesis, core: nn.Module, front: Front, source: str) -> None:
+        super().__init__()
+        if family.lessons is None:
+            raise RecipeError(
+                f"{source}: {family.name} is a synthesis network that no task trains; load it with transformers and "
+                "use pegbox.attach in a loop of your own"
+            )
+        self.family, self.lessons, self.source = family, family.lessons, source
+        self.rate, self.front_settings = front.rate, front
+        self.core = core.eval().requires_grad_(False)
+        self._undo = family.ready(core)
+        self.digest = "" if any(tensor.is_meta for tensor in core.parameters()) else digest(core, front)
+
+    @property
+    def config(self) -> Any:
+        """The network's own configuration."""
+        return self.core.config
+
+    @property
+    def width(self) -> int:
+        """The width of a hidden state."""
+        return int(self.config.hidden_size)
+
+    @property
+    def depth(self) -> int:
+        """The number of blocks of all stacks."""
+        return self.sites().depth
+
+    @property
+    def hop(self) -> int:
+        """Samples a Mel frame."""
+        return int(self.front_settings.settings["analysis"]["hop"])
+
+    @property
+    def voices(self) -> int:
+        """How many voices the network tells apart."""
+        return self.lessons.voices(self.config)
+
+    def frames(self, samples: int) -> int:
+        """Returns how many Mel frames a clip of that many samples has."""
+        return 1 + samples // self.hop
+
+    def fits(self, samples: int, name: str) -> None:
+        """Refuses a clip that is shorter than a frame."""
+        if samples < self.hop:
+            raise CorpusError(f"{name}: {samples} samples at {self.rate} Hz are no Mel frame of {self.hop}; drop it")
+
+    def fingerprint(self) -> str:
+        """Returns the identity of the weights as they are now."""
+        return digest(self.core, self.front_settings)
+
+    def sites(self) -> Sites:
+        """Returns every site of this network."""
+        return find_sites(self.family, self.core, None)
+
+    def loss(self, taught: Taught) -> Tensor:
+        """Returns the network's own loss of a batch, a scalar."""
+        return self.lessons.loss(self.core, taught)
+
+    @torch.no_grad()
+    def speak(self, units: Tensor, voice: int) -> tuple[Tensor, Tensor]:  # (units,)
+        """Returns Mel frames on the network's scale, (time, bands), and how many of them each unit has, (units,)."""
+        return self.lessons.speak(self.core, units, voice)
+
+
+def load_speaker(source: str, precision: Precision = "fp32") -> Speaker:
+    """Loads a synthesis network from a hub id, a local folder, or the name of a shipped checkpoint.
+
+    Raises:
+        RecipeError: when it is an encoder, a network that no task trains, or wanted in half precision.
+        WeightsError: when there is no such checkpoint, or it lacks tensors or its symbols and scales.
+    """
+    if precision != "fp32":
+        raise RecipeError(f'{source}: synthesis trains in fp32 only; leave precision = "fp32"')
+    table, model = _load.load_synthesis(source)
+    return Speaker(table, locate(model, {table.name: table})[1], _front(source), source)
+
+
+def outline_speaker(source: str) -> Speaker:
+    """Returns the network without weights, on the meta device: shapes, sites and counts only."""
+    table, core, _ = _load.bare_outline(source)
+    if not isinstance(table, Synthesis):
+        raise RecipeError(f"{source}: {table.name} is an encoder: it reads sound and cannot speak; choose another task")
+    return Speaker(table, core, _front(source), source)
+
+
+def _front(source: str) -> Front:
+    front = _load.front(source)
+    if "hop" not in front.settings.get("analysis", {}):
+        raise WeightsError(
+            f"{source}: preprocessor_config.json does not say what the network's symbols and scales are; write them as "
+            "recipes/voice does"
+        )
+    return front

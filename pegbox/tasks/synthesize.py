@@ -1,0 +1,70 @@
+"""Speech synthesis: phonemes and a voice to Mel frames, learnt by the network's own losses, as in SURE.
+
+SURE is Li et al., ICASSP 2023 (arXiv:2303.03267). Scores are those of `_speech_scores`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from torch import Tensor, nn
+
+from pegbox.errors import RecipeError
+from pegbox.mel import cepstra
+from pegbox.tasks import _speech_scores
+from pegbox.tasks._labels import column, label
+from pegbox.tasks._speech_scores import Heard
+
+
+@dataclass(frozen=True)
+class Synthesize:
+    """Clips are learnt by their `times`, JSON: [unit, start, end] in seconds; `label` holds the same units as a text.
+
+    `voice` is which of the network's own voices speaks, and is tuned to the corpus's. Nothing is trained beside the
+    method. The best step is chosen by `mel_mcd`, the distortion of the frames that the network makes, before they
+    become sound; `mcd`, `mcd_unwarped`, `log_f0_rmse` and `voicing_error` are of the sound, `duration_error` is the
+    mean difference of a unit's length in milliseconds.
+    """
+
+    label: str = "phonemes"
+    voice: int = 0
+
+    metric: ClassVar[str] = "mel_mcd"
+    better: ClassVar[Literal["max", "min"]] = "min"
+    framewise: ClassVar[bool] = True
+    pools: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.voice < 0:
+            raise RecipeError(f"synthesize(voice={self.voice}): voices are counted from 0")
+
+    def vocabulary(self, splits: Mapping[str, Sequence[Mapping[str, str]]]) -> tuple[str, ...]:
+        """Returns the units of the training split; refuses clips without units or their times."""
+        for split, rows in splits.items():
+            column(rows, self.label, split)
+            column(rows, "times", split)
+        return tuple(sorted({unit for row in splits["train"] for unit in row[self.label].split()}))
+
+    def least_frames(self, labels: Mapping[str, str]) -> int:
+        """Returns 1: a unit may have no frame at all."""
+        return 1
+
+    def head(self, width: int, vocabulary: tuple[str, ...]) -> nn.Module:
+        """Returns nothing to train: the network has its own way to Mel frames."""
+        return nn.Identity()
+
+    def distance(self, said: Tensor, true: Tensor) -> dict[str, float]:  # (time, bands), (other time, bands)
+        """Returns the distortion of log-Mel frames, paired by dynamic time warping, as `mel_mcd`."""
+        return {"mel_mcd": _speech_scores.warped(cepstra(said).numpy(), cepstra(true).numpy())}
+
+    def judge(self, said: Heard, true: Heard) -> dict[str, float]:
+        """Returns what the scores of sound are made of."""
+        return _speech_scores.compare(said, true)
+
+    def truth(self, labels: Mapping[str, str]) -> str:
+        """Returns the units."""
+        return " ".join(label(labels, self.label).split())
+
+    def score(self, predictions: Sequence[dict[str, Any]]) -> dict[str, float]:
+        """Returns the scores of a set; of clips that have not become sound, those of frames and durations only."""
+        return _speech_scores.mean_scores(predictions)
