@@ -51,7 +51,7 @@ TASKS: Final[Mapping[str, Ranking]] = {
     "verify": Ranking('verify(label="voice", network="pooled")', 'synthetic_speakers(protocol="verify", {})', 20),
     "phonemes": Ranking('ctc(label="phonemes", unit="phoneme")', "synthetic_sentences({})", 20, "last"),
     "slots": Ranking('slots(network="linear")', "synthetic_slots({})", 40, "last"),
-    "dialogues": Ranking("diarize", "synthetic_dialogues({})", 30),
+    "dialogues": Ranking("diarize(hidden=32)", "synthetic_dialogues({})", 20),
 }
 
 
