@@ -189,10 +189,19 @@ def test_a_cluster_of_two_nodes_loses_a_worker_and_ends_with_the_same_numbers(
     cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     board = board_of(file, tmp_path)
 
+    killed: list[int] = []
+
     def kill() -> None:
-        _wait(lambda: any(tmp_path.glob("runs/*lora*/log.jsonl")))
+        _wait(lambda: any(tmp_path.glob("runs/*lora*/log.jsonl")), 300)
+        _wait(killed_one)
+
+    def killed_one() -> bool:
         words = [(each, " ".join(each.info["cmdline"] or ())) for each in psutil.process_iter(["cmdline"])]
-        next(each for each, line in words if "ray::_perform" in line).kill()
+        for each in (each for each, line in words if "ray::_perform" in line):
+            each.kill()
+            killed.append(each.pid)
+            return True
+        return False
 
     killer = threading.Thread(target=kill)
     try:
@@ -202,7 +211,7 @@ def test_a_cluster_of_two_nodes_loses_a_worker_and_ends_with_the_same_numbers(
         killer.join()
     finally:
         cluster.shutdown()
-    assert board.over and not board.failed and results(tmp_path) == results(unbroken)
+    assert killed and board.over and not board.failed and results(tmp_path) == results(unbroken)
 
 
 def test_what_a_cluster_cannot_give_is_refused(file: Path, tmp_path: Path):
