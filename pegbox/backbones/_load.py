@@ -168,9 +168,15 @@ def _read(source: str) -> tuple[Any, Front, Family]:
     if isinstance(table, Synthesis):
         raise RecipeError(
             f"{source}: {table.name} is a synthesis network: it reads text, not waveforms, and cannot be the encoder "
-            "of a recipe; load it by pegbox.backbones.load_synthesis and use pegbox.attach in a loop of your own"
+            f"of a recipe; {_other_way(table)}"
         )
     return config, front(source), table
+
+
+def _other_way(table: Synthesis) -> str:
+    if table.lessons is not None:
+        return 'give it the task "synthesize"'
+    return "load it by pegbox.backbones.load_synthesis and use pegbox.attach in a loop of your own"
 
 
 def _recognised(source: str) -> tuple[Any, Table]:

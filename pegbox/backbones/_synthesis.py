@@ -1,4 +1,4 @@
-"""Networks that make speech of text: sites for methods in a caller's own loop, and no fold from waveforms."""
+"""Networks that make speech of text: sites for methods, what some of them learn by, and no fold from waveforms."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

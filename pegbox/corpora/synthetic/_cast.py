@@ -22,6 +22,8 @@ VARIANTS: Final = (
     *("steph", "travis", "zac"),
 )
 
+MANY: Final[Mapping[Split, int]] = {"train": 28, "valid": 8, "test": 16}  # voices a split of a hard corpus
+
 
 @dataclass(frozen=True)
 class Speaker:

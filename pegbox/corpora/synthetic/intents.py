@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Final, Literal
 
 from pegbox.corpora.synthetic import _store, _text
-from pegbox.corpora.synthetic._cast import Studio
+from pegbox.corpora.synthetic._cast import MANY, Studio
 from pegbox.corpora.synthetic._vary import HARD, Ranges
 from pegbox.rows import Row
 
@@ -40,8 +40,7 @@ class Intents:
     def clips(self) -> Iterator[_store.Clip]:
         """Yields the clips, intent after intent in turn."""
         studio = Studio(self.seed, "intents")
-        dealt = (28, 8, 16) if self.hard else (14, 5, 10)
-        voices = studio.cast(dict(zip(_store.SHARES, dealt, strict=True)))
+        voices = studio.cast(MANY if self.hard else {"train": 14, "valid": 5, "test": 10})
         for split, count in self._counts().items():
             for number in range(count):
                 said = _text.command(studio.draw, number % len(_text.INTENTS))

@@ -8,7 +8,7 @@ import numpy as np
 
 from pegbox.audio import Wave
 from pegbox.corpora.synthetic import _store
-from pegbox.corpora.synthetic._cast import Studio
+from pegbox.corpora.synthetic._cast import MANY, Studio
 from pegbox.corpora.synthetic._espeak import Voice
 from pegbox.corpora.synthetic._vary import HARD, RATE, Ranges, cut, record
 from pegbox.rows import Row
@@ -50,8 +50,7 @@ class Keywords:
     def clips(self) -> Iterator[_store.Clip]:
         """Yields the clips, class after class."""
         studio = Studio(self.seed, "keywords")
-        dealt = (28, 8, 16) if self.hard else (12, 5, 10)
-        voices = studio.cast(dict(zip(_store.SHARES, dealt, strict=True)))
+        voices = studio.cast(MANY if self.hard else {"train": 12, "valid": 5, "test": 10})
         for split, count in self._counts().items():
             for number in range(count):
                 speaker = voices[split][number // len(CLASSES) % len(voices[split])]
