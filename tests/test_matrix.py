@@ -87,6 +87,16 @@ def test_the_methods_of_a_task_stand_in_place_of_the_matrix() -> None:
         matrix.groups(made(tasks=OWN, methods=[]))
 
 
+def test_the_seeds_of_a_task_stand_in_place_of_the_matrix():
+    own = made(tasks=[FILE["tasks"][0] | {"seeds": [7], "folds": [1, 2]}], seeds=[0, 1])
+    assert {group.trials == [(7, 1), (7, 2)] for group in matrix.groups(own)} == {True}
+
+
+def test_a_backbone_lies_where_the_data_lie():
+    (group, *_) = matrix.groups(made(backbones=["{data}/encoder"]), "/here")
+    assert group.cell(0, None, 1.0).recipe.backbone == "/here/encoder"
+
+
 def test_methods_of_the_command_line_hold_for_every_task(tmp_path: Path) -> None:
     found = matrix.groups(matrix.under(made(tasks=OWN), ["bitfit"]))
     assert [(group.entry.name, group.method) for group in found] == [("music", "bitfit"), ("sounds", "bitfit")]
@@ -219,6 +229,7 @@ def test_a_run_that_another_process_holds_waits(tmp_path: Path):
         ({"seeds": "all"}, "'seeds': expected a list"),
         ({"methods": ["lora", "lora"]}, "methods: 'lora' stands there twice"),
         ({"tasks": [OWN[0] | {"methods": ["lora", "lora"]}]}, "methods of 'music': 'lora' stands there twice"),
+        ({"tasks": [OWN[0] | {"seeds": [1, 1]}]}, "seeds of 'music': 1 stands there twice"),
         ({"tasks": {}}, r"written as \[\[tasks\]\]"),
         ({"tasks": [{"name": "x"}]}, "missing .* 'task' and 'corpus'"),
         ({"tasks": [FILE["tasks"][0], FILE["tasks"][0]]}, "'music' stands there twice"),
@@ -237,7 +248,8 @@ def test_mistakes_of_a_file_are_said(changes: dict[str, Any], said: str):
         ({"methods": []}, "no methods; name some in the file, or --method SPEC"),
         ({"methods": ["loar"]}, "unknown name 'loar'"),
         ({"train": {"epoch": 3}}, "unknown setting 'train.epoch'"),
-        ({"tasks": [FILE["tasks"][0] | {"corpus": 'folder(root="{data}")'}]}, "say where with --data DIR"),
+        ({"tasks": [FILE["tasks"][0] | {"corpus": 'folder(root="{data}")'}]}, "music: {data} is not known; say where"),
+        ({"backbones": ["{data}/encoder"]}, "{data}/encoder: {data} is not known; say where with --data DIR"),
     ],
 )
 def test_mistakes_of_its_runs_are_said(changes: dict[str, Any], said: str):

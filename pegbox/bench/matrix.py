@@ -31,6 +31,7 @@ class Entry:
     corpus: str
     methods: tuple[str, ...] = ()  # in place of the matrix's
     features: str | int = "auto"
+    seeds: tuple[int, ...] = ()  # in place of the matrix's
     folds: tuple[int, ...] = ()
     train: dict[str, Any] = field(default_factory=dict)
     note: str = ""  # what the source does that a recipe cannot say
@@ -120,7 +121,8 @@ class Group:
     @property
     def trials(self) -> list[tuple[int, int | None]]:
         """Every seed and fold."""
-        return [(seed, fold) for fold in (self.entry.folds or (None,)) for seed in self.matrix.seeds]
+        seeds = self.entry.seeds or self.matrix.seeds
+        return [(seed, fold) for fold in (self.entry.folds or (None,)) for seed in seeds]
 
     @property
     def count(self) -> int:
@@ -221,6 +223,7 @@ def make(settings: Mapping[str, Any]) -> Matrix:
     distinct("the tasks' names", [entry.name for entry in matrix.tasks])
     for entry in matrix.tasks:
         distinct(f"the methods of '{entry.name}'", entry.methods)
+        distinct(f"the seeds of '{entry.name}'", entry.seeds)
     if not matrix.seeds or not matrix.rates or min(matrix.rates) <= 0:
         raise RecipeError("matrix: at least one seed, and rates above zero")
     return matrix
@@ -238,8 +241,9 @@ def groups(matrix: Matrix, data: str = "") -> list[Group]:
             flag = "" if axis == "tasks" else f", or --{axis[:-1]} SPEC on the command line"
             raise RecipeError(f"matrix '{matrix.name}': no {axis}; name some in the file{flag}")
     needy = [entry.name for entry in matrix.tasks if DATA in entry.corpus + entry.task]
+    needy += [backbone for backbone in matrix.backbones if DATA in backbone]
     if needy and not data:
-        raise RecipeError(f"matrix '{matrix.name}': {', '.join(needy)} read from {DATA}; say where with --data DIR")
+        raise RecipeError(f"matrix '{matrix.name}': {', '.join(needy)}: {DATA} is not known; say where with --data DIR")
     found = list(product(matrix, data))
     for each in found:
         each.cell(matrix.seeds[0], None, 1.0)  # whatever cannot be meant is said now
