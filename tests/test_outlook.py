@@ -59,11 +59,11 @@ def test_a_run_costs_what_lies_above_its_cut_and_without_a_cache_all(hubert: Pat
 
 
 def test_a_cache_that_runs_share_is_filled_once(outlooks: list[Outlook], tmp_path: Path) -> None:
-    found = total(outlooks, Store(tmp_path), 1, lambda recipe: UNIT)
+    found = total(outlooks, Store(tmp_path), 1, lambda recipe, beside: UNIT)
     plans = [each.plan.effort for each in outlooks if each.plan]
     runs = sum(2 * UNIT.run(each) for each in plans)
     assert found.minutes * 60 == pytest.approx(runs + UNIT.fill(plans[0])) and not found.measured
-    assert total(outlooks, Store(tmp_path), 4, lambda recipe: UNIT).minutes == pytest.approx(found.minutes / 4)
+    assert total(outlooks, Store(tmp_path), 4, lambda recipe, beside: UNIT).minutes == pytest.approx(found.minutes / 4)
 
 
 def test_finished_runs_correct_the_estimate(outlooks: list[Outlook], tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_finished_runs_correct_the_estimate(outlooks: list[Outlook], tmp_path: P
     assert first.plan is not None
     guessed = UNIT.run(first.plan.effort) + UNIT.fill(first.plan.effort)
     record(store.place(first.cells[0]), cell=first.cells[0].fields, seconds=3 * guessed - 1)  # and one for the test
-    found = total(outlooks, store, 1, lambda recipe: UNIT)
+    found = total(outlooks, store, 1, lambda recipe, beside: UNIT)
     rest = sum(UNIT.run(each.plan.effort) for each in (first, *outlooks[1:], *outlooks[1:]) if each.plan)
     assert found.measured and found.left == 3 and found.minutes * 60 == pytest.approx(3 * rest)
 
@@ -81,7 +81,7 @@ def test_nothing_is_timed_where_nothing_is_left(outlooks: list[Outlook], tmp_pat
         for cell in each.cells:
             record(Store(tmp_path).place(cell), cell=cell.fields)
 
-    def never(recipe: Any) -> Pace:
+    def never(recipe: Any, beside: bool) -> Pace:
         raise AssertionError("no pace is needed")
 
     assert total(outlooks, Store(tmp_path), 1, never).minutes == 0
@@ -93,10 +93,19 @@ def test_the_pace_of_this_machine_is_measured_once_a_network_and_task(
 ) -> None:
     base = {"backbone": str(hubert), "task": task, "corpus": f'folder(root="{tones}")'}
     paces, before = outlook.here(1), torch.get_num_threads()
-    found = paces(make(base | {"method": "bitfit"}))
+    found = paces(make(base | {"method": "bitfit"}), False)
     assert min(found.stem, found.block, found.taught, found.head) > 0 and torch.get_num_threads() == before
     monkeypatch.setattr(pace, "network", None)  # a second measurement would fail
-    assert paces(make(base | {"method": "layernorm"})) == found
+    assert paces(make(base | {"method": "layernorm"}), False) == found
+
+
+def test_what_stands_beside_the_network_is_timed_with_the_head(hubert: Path, tones: Path) -> None:
+    base = {"backbone": str(hubert), "task": 'classify(label="class")', "corpus": f'folder(root="{tones}")'}
+    made = plan(make(base | {"method": "ladder(reduction=4)"})).effort
+    assert made.beside and made.taught == 0 and not effort(hubert, tones, method="bitfit").beside
+    paces = outlook.here(1)
+    plain, side = (paces(make(base | {"method": "ladder(reduction=4)"}), beside) for beside in (False, True))
+    assert side.head > plain.head and side.block == plain.block
 
 
 def test_a_plan_tells_its_effort_as_plain_numbers(hubert: Path, tones: Path) -> None:

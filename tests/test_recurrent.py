@@ -28,7 +28,9 @@ def test_a_recurrent_head_is_torch_s_lstm_over_packed_sequences(layers: int, bot
     for outputs in (head(x, FRAMES), packed(head, x)):
         head.zero_grad()
         real(outputs).square().sum().backward()
-        found.append((real(outputs).detach(), [each.grad.clone() for each in head.parameters() if each.grad is not None]))
+        found.append(
+            (real(outputs).detach(), [each.grad.clone() for each in head.parameters() if each.grad is not None])
+        )
     torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
     assert len(found[0][1]) == len(list(head.parameters()))
 

@@ -17,7 +17,7 @@ from pegbox.training.session import threads
 
 _ITEM: Final = 4  # bytes of a trained number
 _LIBRARIES: Final = 600 * 2**20  # bytes of a process that has loaded them
-Paces = Callable[[Recipe], Pace]
+Paces = Callable[[Recipe, bool], Pace]  # of a recipe, and whether its method stands beside the network
 
 
 @dataclass(frozen=True)
@@ -97,14 +97,15 @@ def here(workers: int) -> Paces:
     networks: dict[tuple[str, str], Network] = {}
     known: dict[tuple[Any, ...], Pace] = {}
 
-    def measured(recipe: Recipe) -> Pace:
+    def measured(recipe: Recipe, beside: bool) -> Pace:
         key = (recipe.backbone, frozen_precision(recipe))
         with threads(max(1, (os.cpu_count() or 1) // workers)):
             if key not in networks:
                 networks[key] = pace_.network(*key)
-            entry = (*key, recipe.task, recipe.corpus, recipe.train.batch_seconds, recipe.train.batch_clips)
+            side = recipe.method if beside else ""
+            entry = (*key, side, recipe.task, recipe.corpus, recipe.train.batch_seconds, recipe.train.batch_clips)
             if entry not in known:
-                known[entry] = pace_.pace(recipe, networks[key])
+                known[entry] = pace_.pace(recipe, networks[key], beside)
         return known[entry]
 
     return measured
@@ -119,7 +120,7 @@ def _minutes(
     filled = set()
     for each in outlooks:
         assert each.plan is not None
-        pace = paces(each.cells[0].recipe)
+        pace = paces(each.cells[0].recipe, each.plan.effort.beside)
         one, cache = pace.run(each.plan.effort), (each.group.backbone, each.group.entry.corpus, each.plan.cache)
         fills[cache] = pace.fill(each.plan.effort)
         ahead += left[each.group.key] * one

@@ -73,15 +73,18 @@ def network(source: str, precision: Precision) -> Network:
     return Network(*(each / (_CLIPS * _SECONDS) for each in (stem, block, taught)))
 
 
-def pace(recipe: Recipe, measured: Network) -> Pace:
-    """Returns what runs on this recipe's task and network take here; `measured` is of the same network."""
+def pace(recipe: Recipe, measured: Network, beside: bool = False) -> Pace:
+    """Returns what runs on this recipe's task and network take here; `measured` is of the same network.
+
+    With `beside` the head's part is that of what stands beside the network, which the recipe names, and the head."""
     outline, task = backbones.outline(recipe.backbone), tasks.build(recipe.task)
     data = data_of(corpus_rows(recipe, recipe.folds[0] if recipe.folds else None), task, outline)
     rows = shuffled(data.rows["train"], recipe.train.batch_seconds, recipe.train.batch_clips, 0, 0)[0]
-    plain = replace(recipe, method="weighted_sum", features="weighted", search=Search())
-    model = assemble(plain, outline, task, data.vocabulary)
-    model.head.to(default_device())
-    step = _step(model, _noise(model, rows, "pooled")) if model.task.pools else 0.0
+    plain = recipe if beside else replace(recipe, method="weighted_sum", features="weighted")
+    model = assemble(replace(plain, search=Search()), outline, task, data.vocabulary)
+    for part in (model.head, *(side for side in model.side if side)):
+        part.to(default_device())
+    step = _step(model, _noise(model, rows, "pooled")) if model.task.pools and not beside else 0.0
     head = _step(model, _noise(model, rows, "states")) / sum(map(seconds, rows))
     return Pace(measured.stem, measured.block, measured.taught, head, step)
 

@@ -43,6 +43,7 @@ class Effort:
     stem: bool  # whether what is below the blocks is trained
     means: bool  # whether a step reads means over time alone
     share: float  # trained numbers in the backbone, of its own
+    beside: bool  # whether the method stands beside the network and reads its states
 
 
 @dataclass(frozen=True)
@@ -189,6 +190,7 @@ def _effort(recipe: Recipe, model: Tuned, data: Data, cached: str) -> Effort:
         stem=lowest == -1,
         means=cached.startswith("means"),
         share=min(sizes["delta"] / sizes["backbone"], 1.0),
+        beside=model.delta.side is not None,
     )
 
 
