@@ -1,73 +1,88 @@
 """Every method with its default setting on real speech and sound: score, trained numbers, seconds an epoch, artefact.
 
-`python benchmarks/methods.py --out runs/methods --shared DIR` prints one table. Whisper tiny.en's encoder; digits of
-two speakers never heard in training (three seeds), and ESC-10 with `--sounds` (its five folds). The step is chosen on
-validation, the test part is scored once. What is finished in the folder is not run again.
+`python benchmarks/methods.py --out runs/methods --shared DIR` does the runs of `methods.toml` with `pegbox bench` and
+prints one table. Whisper tiny.en's encoder; digits of two speakers never heard in training (three seeds), and ESC-10
+(its five folds). The step is chosen on validation, the test part is scored once. Seconds are those of a median step in
+a short run of the digits by itself, times the steps of an epoch. What is finished in the folder is not run again.
 """
 
 import argparse
+import json
+import subprocess
 import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean, median, stdev
 from typing import Any, Final
 
-from pegbox import registry
-from pegbox.demo import Job, markdown, run_job
+from pegbox.bench import matrix, recorded
+from pegbox.bench.recorded import Recorded
+from pegbox.demo import markdown
 
+MATRIX: Final = Path(__file__).parent / "methods.toml"
 SHARED: Final = Path(__file__).resolve().parents[2] / "shared"
-NOT_ALONE: Final = {"downsample": "downsample + lora", "peft": 'peft(type="oft")'}  # these need a partner or a choice
+TASKS: Final = ("digits", "ESC-10")
+_PACE: Final = ("--task", "digits", "--workers", "1", "--set", "seeds=[0]", "--set", "train.steps=24")
+_UNKNOWN: Final = "–"
 
 
 def main() -> None:
-    """Runs the methods and prints the table."""
+    """Does the runs and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--shared", type=Path, default=SHARED, help="folder with models/ and data/real/")
-    parser.add_argument("--methods", nargs="*", default=list(registry.names("methods")))
-    parser.add_argument("--sounds", action="store_true", help="ESC-10 as well, an hour more")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--tasks", nargs="*", default=list(TASKS))
+    parser.add_argument("--methods", nargs="*", default=list(matrix.read(MATRIX).methods))
+    parser.add_argument("--workers", default="0")
+    parser.add_argument("--only-cache", action="store_true", help="run nothing, print what is there")
     given = parser.parse_args()
-    rows = []
-    for name in given.methods:
-        method = NOT_ALONE.get(name, name)
-        found = [run_job(job, given.out) for job in _jobs(given.shared, method, given.seeds, given.sounds)]
-        rows.append(_row(method, found))
-        print(" | ".join(rows[-1]), file=sys.stderr)
-    tasks = ["digits", "ESC-10"] if given.sounds else ["digits"]
-    print(markdown(["method", *tasks, "trained in the backbone", "seconds an epoch", "artefact kB"], rows))
+    if not given.only_cache:
+        words = ["--data", str(given.shared), *(word for method in given.methods for word in ("--method", method))]
+        tasks = [word for task in given.tasks for word in ("--task", task)]
+        _bench([*words, *_PACE, "--out", str(given.out / "pace")])
+        _bench([*words, *tasks, "--workers", given.workers, "--out", str(given.out)])
+    runs, paced = list(_runs(given.out)), list(_runs(given.out / "pace"))
+    head = ["method", *given.tasks, "trained in the backbone", "seconds an epoch", "artefact kB"]
+    print(markdown(head, [_row(method, given.tasks, runs, paced) for method in given.methods]))
 
 
-def _jobs(shared: Path, method: str, seeds: int, sounds: bool) -> list[Job]:
-    shared_part = {"backbone": str(shared / "models" / "whisper-tiny-en-encoder"), "method": method}
-    probe = method in ("linear_probe", "weighted_sum")
-    digits = {
-        "task": 'classify(label="word")',
-        "corpus": f'fsdd(root="{shared}/data/real/fsdd", test_speakers=["lucas", "yweweler"])',
-        "seeds": list(range(seeds)),
-        "train": {"epochs": 30 if probe else 8},
-    }
-    events = {
-        "task": 'classify(label="event")',
-        "corpus": f'esc10(root="{shared}/data/real/esc10")',
-        "folds": [1, 2, 3, 4, 5],
-        "train": {"epochs": 30 if probe else 12},
-    }
-    jobs = [Job("digits", shared_part | digits), Job("esc10", shared_part | events)]
-    return jobs if sounds else jobs[:1]
+def _bench(words: Sequence[str]) -> None:
+    subprocess.run([sys.executable, "-m", "pegbox", "bench", str(MATRIX), *words], check=True)
 
 
-def _row(method: str, found: list[dict[str, Any]]) -> list[str]:
-    first, sizes = found[0], found[0]["parameters"]
-    scores = [
-        f"{result['mean']['test']['accuracy']:.4f} ± {result['deviation']['test']['accuracy']:.4f}" for result in found
-    ]
-    epochs = len(first["trials"]) * (30 if method in ("linear_probe", "weighted_sum") else 8)
+def _runs(folder: Path) -> Iterator[Recorded]:
+    for place in sorted(folder.glob("runs/*")):
+        found = recorded.load(place, place.name) if (place / recorded.RESULT).exists() else None
+        if found:
+            yield found
+
+
+def _row(method: str, tasks: Sequence[str], runs: Sequence[Recorded], paced: Sequence[Recorded]) -> list[str]:
+    own = [run for run in runs if run.cell.method == method]
     return [
         f"`{method}`",
-        *scores,
-        f"{sizes['delta']:,} ({sizes['share']:.2%})",
-        f"{first['seconds']['train'] / epochs:.2f}",
-        f"{first['artefact_bytes'] / 1e3:,.0f}",
+        *(_score([run.score for run in own if run.cell.task == task]) for task in tasks),
+        *(_sizes(own[0].result) if own else [_UNKNOWN]),
+        *([_pace(run) for run in paced if run.cell.method == method] or [_UNKNOWN]),
+        *([f"{own[0].result['artefact_bytes'] / 1e3:,.0f}"] if own else [_UNKNOWN]),
     ]
+
+
+def _score(scores: Sequence[float]) -> str:
+    spread = f" ± {stdev(scores):.3f}" if len(scores) > 1 else ""
+    return f"{fmean(scores):.3f}{spread} ({len(scores)})" if scores else _UNKNOWN
+
+
+def _sizes(result: Mapping[str, Any]) -> list[str]:
+    return [f"{result['parameters']['delta']:,} ({result['parameters']['share']:.2%})"]
+
+
+def _pace(run: Recorded) -> str:
+    """Returns the seconds of an epoch: a median step's, behind a first few that set up, times an epoch's steps."""
+    events = [json.loads(line) for line in (run.folder / "log.jsonl").read_text().splitlines()]
+    steps = [event["seconds"] for event in events if event["event"] == "step"]
+    clips = run.result["clips"]["train"]
+    return f"{median(steps[len(steps) // 4 :]) * -(-clips // run.settings['train']['batch_clips']):.1f}"
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def jobs(methods: Sequence[str] = METHODS) -> list[Job]:
 def _train(task: str, method: str) -> dict[str, int]:
     if method in _PROBES:
         return {"epochs": 60}
-    return {"epochs": 5 if method == "full" else 8 if task == "speakers" else 6, "batch_clips": 8}
+    return {"epochs": 4 if method == "full" else 8 if task == "speakers" else 6, "batch_clips": 8}
 
 
 def show(out: Path, methods: Sequence[str] = METHODS) -> None:
