@@ -48,6 +48,13 @@ def test_a_search_takes_the_turns_of_all_its_candidates(hubert: Path, tones: Pat
     assert effort(hubert, tones, search=search).heard == pytest.approx(alone * (4 * 0.1 + 2 * 0.4 + 0.5))
 
 
+def test_a_search_with_minutes_costs_no_more_than_them(hubert: Path, tones: Path) -> None:
+    search = {"candidates": ["bitfit", "layernorm"], "rungs": [0.1]}
+    whole = UNIT.run(effort(hubert, tones, search=search))
+    short, long = (effort(hubert, tones, search=search | {"minutes": share * whole / 60}) for share in (0.5, 2))
+    assert UNIT.run(short) == pytest.approx(whole / 2) and UNIT.run(long) == pytest.approx(whole)
+
+
 def test_a_run_costs_what_lies_above_its_cut_and_without_a_cache_all(hubert: Path, tones: Path) -> None:
     cached = effort(hubert, tones, method="bitfit")
     direct = effort(hubert, tones, method="bitfit", cache={"use": False})

@@ -1,5 +1,6 @@
 """How fast this machine is: some passes of noise through a network with random weights, and through a task's head."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -37,17 +38,20 @@ class Pace:
     step: float
 
     def run(self, effort: Effort) -> float:
-        """Returns the seconds of a run, without those that fill a cache."""
+        """Returns the seconds of a run, without those that fill a cache; no more than its limit."""
+        return min(self._whole(effort), effort.limit or math.inf)
+
+    def fill(self, effort: Effort) -> float:
+        """Returns the seconds that fill the cache of such runs, once."""
+        return effort.filled * (self.stem + effort.frozen * self.block)
+
+    def _whole(self, effort: Effort) -> float:
         if effort.means:
             return effort.steps * self.step
         above = effort.heard * self.taught * (1 + _WEIGHT * effort.share) + effort.looked * self.block
         stem = self.stem * (1 + 2 * effort.stem * effort.heard / (effort.heard + effort.looked))
         below = 0.0 if effort.filled else (effort.heard + effort.looked) * (stem + effort.frozen * self.block)
         return effort.taught * above + below + (effort.heard + effort.looked / 3) * self.head
-
-    def fill(self, effort: Effort) -> float:
-        """Returns the seconds that fill the cache of such runs, once."""
-        return effort.filled * (self.stem + effort.frozen * self.block)
 
 
 @dataclass(frozen=True)

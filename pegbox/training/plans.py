@@ -44,6 +44,7 @@ class Effort:
     means: bool  # whether a step reads means over time alone
     share: float  # trained numbers in the backbone, of its own
     beside: bool  # whether the method stands beside the network and reads its states
+    limit: float = 0.0  # seconds of a clock after which training is over; 0: none
 
 
 @dataclass(frozen=True)
@@ -191,6 +192,7 @@ def _effort(recipe: Recipe, model: Tuned, data: Data, cached: str) -> Effort:
         means=cached.startswith("means"),
         share=min(sizes["delta"] / sizes["backbone"], 1.0),
         beside=model.delta.side is not None,
+        limit=60 * recipe.search.minutes,
     )
 
 
