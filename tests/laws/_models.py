@@ -252,6 +252,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         'child(keep=0.05, choose="magnitude")',
         'child(keep=0.2, choose="magnitude", scope="tensor", at=["q", "up", "norm2"])',
     ),
+    "moa": ("moa(experts=3, size=2, slots=2)", 'moa(experts=2, size=3, route="dense", at=["attn", "ffn"], scale=2)'),
     "compacter": ("compacter(n=4)", 'compacter(size=6, n=2, at=["ffn"])'),
     "ia3": ("ia3", f"ia3(at={LINEAR})"),
     "top_blocks": ("top_blocks(count=2)",),

@@ -123,6 +123,8 @@ def test_counts_of_ipet(name, prompts, size, published):
         ("bottleneck(size=12, at=['attn', 'ffn']) + layernorm", 497_952),
         ("conformer_adapter + layernorm(at=['norm2'])", 270_720),
         ("conformer_adapter(at=['attn', 'ffn']) + layernorm", 541_440),
+        ("moa + layernorm(at=['norm2'])", 922_104),  # arXiv:2402.00828
+        ("moa(route='dense') + layernorm(at=['norm2'])", 922_188),
     ],
 )
 def test_counts_of_peers_on_ast(spec, published):

@@ -59,6 +59,34 @@ def test_compacters_weights_are_sums_of_kronecker_products_with_shared_factors()
     assert second.module.shared is None
 
 
+def one_by_one(parts, number, x):  # (frames, in) → (frames, out)
+    """What one bottleneck of a mixture makes of frames."""
+    return (x @ parts.down[number] + parts.down_bias[number]).relu() @ parts.up[number] + parts.up_bias[number]
+
+
+@torch.no_grad()
+def test_soft_mixtures_hear_weighted_means_of_real_frames():
+    module = drawn(planned(backbone("hubert-layer-pre"), "moa(experts=2, size=3, slots=2, scale=3)")[0].module)
+    x, y = torch.randn(2, 2, 5, WIDTH).unbind()
+    module.real = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
+    found = module(x, y)
+    for clip, frames in enumerate((5, 3)):
+        real = x[clip, :frames]
+        fits = real @ module.slots
+        slots = [(fits[:, slot].softmax(0)[:, None] * real).sum(0, keepdim=True) for slot in range(4)]
+        made = torch.cat([one_by_one(module.bottlenecks, slot // 2, given) for slot, given in enumerate(slots)])
+        assert_close(found[clip, :frames], y[clip, :frames] + 3 * fits.softmax(1) @ made)
+
+
+@torch.no_grad()
+def test_dense_mixtures_weigh_every_bottleneck_a_frame():
+    module = drawn(planned(backbone("hubert-layer-pre"), 'moa(experts=2, size=3, route="dense")')[0].module)
+    x, y = torch.randn(2, 2, 5, WIDTH).unbind()
+    shares = module.router(x).softmax(-1)
+    made = [one_by_one(module.bottlenecks, number, x) for number in range(2)]
+    assert_close(module(x, y), y + shares[..., :1] * made[0] + shares[..., 1:] * made[1])
+
+
 @torch.no_grad()
 def test_mms_adapter_is_the_librarys():
     module = drawn(planned(backbone("hubert-layer-pre"), "mms_adapter(size=4)")[0].module)
