@@ -10,6 +10,7 @@ import pytest
 import soundfile
 import torch
 from _made import RATE, save_ast
+from test_corpora_turns import quesst
 from torch.nn import functional as F
 from typer.testing import CliRunner
 
@@ -137,6 +138,14 @@ def test_the_tiny_encoder_finds_words_in_recordings(words: Path, tmp_path: Path)
         app, ["query", "--backbone", "tiny", "--corpus", spec, "--out", str(tmp_path / "x"), "--json"]
     )
     assert done.exit_code == 0 and json.loads(done.stdout) == result
+
+
+def test_the_layout_of_quesst_is_understood(hubert: Path, tmp_path: Path) -> None:
+    spec = f'quesst14(root="{quesst(tmp_path / "data")}")'
+    result = search(str(hubert), spec, tmp_path / "found")
+    assert result["queries"] == {"valid": 2, "test": 1} and result["documents"] == 1
+    rows = [json.loads(line) for line in (tmp_path / "found" / "predictions.jsonl").read_text().splitlines()]
+    assert [row["true"] for row in rows] == [["quesst14_00001"], [], ["quesst14_00001"]]
 
 
 @pytest.mark.filterwarnings("ignore:At least one mel filter")
