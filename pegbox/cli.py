@@ -18,6 +18,7 @@ from pegbox import recipe as recipe_
 from pegbox.cli_bench import benching
 from pegbox.cli_bench_report import reporting
 from pegbox.cli_exchange import OtherBackbone, RunFolder, exchanging
+from pegbox.cli_query import querying
 from pegbox.cli_say import saying
 from pegbox.cli_show import showing
 from pegbox.errors import PegboxError, RecipeError
@@ -29,7 +30,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for commands in (showing, saying, exchanging, benching, reporting):
+for commands in (showing, saying, querying, exchanging, benching, reporting):
     app.add_typer(commands)
 app.add_typer(cli_corpus.app, name="corpus")
 

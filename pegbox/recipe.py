@@ -15,6 +15,7 @@ import tomlkit
 from pegbox import registry
 from pegbox.errors import RecipeError, nearest
 
+_YOUNGER: Final = (("search", "minutes"), *(("train", name) for name in ("mask_bands", "mask_frames", "balanced")))
 _MOST: Final = 10**12  # of any count or seed: beyond it nothing is meant, and machine numbers end
 
 
@@ -28,6 +29,9 @@ class Train:
     batch_clips: int = 32
     crop: float = 0.0  # seconds of a longer training clip that are heard, another part each epoch; 0: all
     mixup: float = 0.0  # chance of a training clip to be heard as a sum with another, with a share of its labels
+    mask_bands: int = 0  # bands of a training clip's spectrogram that are silent: fewer than these, others each epoch
+    mask_frames: int = 0  # frames likewise
+    balanced: bool = False  # as many training clips as there are, drawn evenly over the classes, some of them twice
     accumulate: int = 1
     head_lr: float = 1e-3
     layers_lr: float = 1e-2
@@ -109,8 +113,9 @@ class Recipe:
     def digest(self) -> str:
         """The identity of the experiment: every setting but those of the cache, which change no result."""
         settings = asdict(replace(self, cache=Cache()))
-        if not self.search.minutes:  # younger than the others: recipes without it keep their identity
-            del settings["search"]["minutes"]
+        for part, name in _YOUNGER:  # than others: recipes without them keep their identity
+            if not settings[part][name]:
+                del settings[part][name]
         return blake2b(tomlkit.dumps(plain(settings)).encode(), digest_size=8).hexdigest()
 
 
@@ -225,8 +230,9 @@ def _check_numbers(recipe: Recipe) -> None:
         "validate_epochs",
     )
     wrong = [f"train.{name}={getattr(train, name)}" for name in positive if not getattr(train, name) > 0]
-    rest = ("steps", "crop", "delta_lr", "eps", "weight_decay", "hold", "validate_steps", "patience")
-    wrong += [f"train.{name}={getattr(train, name)}" for name in rest if not getattr(train, name) >= 0]
+    heard = ("crop", "mask_bands", "mask_frames")
+    rest = ("steps", "delta_lr", "eps", "weight_decay", "hold", "validate_steps", "patience")
+    wrong += [f"train.{name}={getattr(train, name)}" for name in (*heard, *rest) if not getattr(train, name) >= 0]
     if wrong:
         raise RecipeError(f"recipe: {', '.join(wrong)}: must be positive (or zero where that has a meaning)")
     endless = [each.name for each in fields(train) if each.type == "int" and getattr(train, each.name) > _MOST]

@@ -5,7 +5,14 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
-from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
+from transformers import (
+    ASTConfig,
+    ASTFeatureExtractor,
+    ASTModel,
+    HubertConfig,
+    HubertModel,
+    Wav2Vec2FeatureExtractor,
+)
 
 RATE = 16_000
 SHARED = Path(__file__).parents[2] / "shared"
@@ -41,4 +48,13 @@ def save_tones(folder: Path, clips: int = 12) -> Path:
                 len(time)
             )
             soundfile.write(folder / name / f"{index}.flac", tone, RATE)
+    return folder
+
+
+def save_ast(folder: Path, frames: int = 1024) -> Path:
+    """Saves a random AST of 2 blocks for spectrograms of so many frames; the published ones have 1,024."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    ASTModel(ASTConfig(**sizes, max_length=frames)).save_pretrained(folder)
+    ASTFeatureExtractor(max_length=frames).save_pretrained(folder)
     return folder

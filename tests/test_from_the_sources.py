@@ -7,7 +7,8 @@ from pathlib import Path
 import _sources
 import pytest
 import typer
-from transformers import ASTConfig, ASTModel, HubertConfig
+from _made import save_ast
+from transformers import HubertConfig
 from typer.testing import CliRunner
 
 from pegbox import methods, registry
@@ -32,9 +33,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def networks(hubert: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The hub's networks, each as a small one of its kind."""
-    folder = tmp_path_factory.mktemp("ast")
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-    ASTModel(ASTConfig(**sizes)).save_pretrained(folder)
+    folder = save_ast(tmp_path_factory.mktemp("ast"))
     others = ("facebook/hubert-base-ls960", "facebook/wav2vec2-base", "microsoft/wavlm-base-plus")
     speech = dict.fromkeys((*others, "jonatasgrosman/wav2vec2-large-xlsr-53-english"), str(hubert))
     return speech | {"MIT/ast-finetuned-audioset-10-10-0.4593": str(folder)}

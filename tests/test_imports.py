@@ -40,11 +40,13 @@ ALLOWED = {
     "progress": {"training", "recipe", "errors"},
     "cli": {
         *{"run", "training", "progress", "recipe", "registry", "demo", "cli_exchange", "cli_corpus", "cli_show"},
-        "cli_say",
+        *{"cli_query", "cli_say"},
         *{"cli_bench", "cli_bench_report", "errors"},
     },
     "say": {"run", "training", "tasks", "corpora", "errors"},
     "cli_say": {"say", "run", "cli_exchange"},
+    "query": {"training", "backbones", "corpora", "rows", "places", "surgery", "errors"},
+    "cli_query": {"query"},
     "cli_show": {"cli_exchange", "curves", "progress", "spread"},
     "bench": {
         *{"run", "training", "tasks", "corpora", "backbones", "surgery", "recipe", "registry", "audio", "rows"},

@@ -1,6 +1,5 @@
 """Mixed clips: what is drawn and heard, the losses written out, no cache, and the same numbers in two processes."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from _crew import in_two
+from _same import ends_alike_after_a_cut, ends_alike_in_two
 from torch.nn import functional as F
 
 import pegbox
@@ -16,7 +15,6 @@ from pegbox import backbones, tasks
 from pegbox.errors import RecipeError
 from pegbox.recipe import Recipe, make
 from pegbox.rows import Row
-from pegbox.surgery import read_tensors
 from pegbox.tasks import Mixes
 from pegbox.training import mixing
 from pegbox.training.cache import Layout, StateCache
@@ -39,7 +37,7 @@ def recipe_of(hubert: Path, tones: Path, **changes: Any) -> Recipe:
 
 
 def test_clips_partners_and_shares_are_drawn_by_seed_and_epoch() -> None:
-    found = mixing.mixed(CLIPS, 0.3, seed=3, epoch=1)
+    found = mixing.mixed(CLIPS, CLIPS, 0.3, seed=3, epoch=1)
     changed = [row for row in found if isinstance(row, mixing.Mixed)]
     assert len(changed) / len(CLIPS) == pytest.approx(0.3, abs=0.03)
     shares = np.array([row.share for row in changed])
@@ -48,9 +46,14 @@ def test_clips_partners_and_shares_are_drawn_by_seed_and_epoch() -> None:
     assert len({row.partner.id for row in changed}) > 0.8 * len(changed)
     for before, after in zip(CLIPS, found, strict=True):
         assert after == before or replace(after, partner=before, share=0.0) == mixing._mixed(before, before, 0.0)
-    assert mixing.mixed(CLIPS, 0.3, 3, 1) == found != mixing.mixed(CLIPS, 0.3, 3, 2) != mixing.mixed(CLIPS, 0.3, 4, 2)
-    assert mixing.mixed(CLIPS, 0.0, 3, 1) == CLIPS
-    assert all(isinstance(row, mixing.Mixed) for row in mixing.mixed(CLIPS, 1.0, 3, 1))
+    assert (
+        mixing.mixed(CLIPS, CLIPS, 0.3, 3, 1)
+        == found
+        != mixing.mixed(CLIPS, CLIPS, 0.3, 3, 2)
+        != mixing.mixed(CLIPS, CLIPS, 0.3, 4, 2)
+    )
+    assert mixing.mixed(CLIPS, CLIPS, 0.0, 3, 1) == CLIPS
+    assert all(isinstance(row, mixing.Mixed) for row in mixing.mixed(CLIPS, CLIPS, 1.0, 3, 1))
 
 
 def test_a_sum_is_as_long_as_its_first_clip() -> None:
@@ -137,7 +140,7 @@ def test_nothing_is_cached_and_the_cache_changes_nothing(hubert: Path, tones: Pa
 def test_a_filled_cache_refuses_sums(hubert: Path, tmp_path: Path) -> None:
     backbone = backbones.load(str(hubert))
     cache = StateCache(tmp_path, backbone, Layout("states", (0,), backbone.width, "fp32"))
-    with pytest.raises(RecipeError, match="clips are mixed as sound"):
+    with pytest.raises(RecipeError, match="clips are mixed and masked as sound"):
         Feed(backbone, cache).batch([mixing._mixed(CLIPS[0], CLIPS[1], 0.5)])
 
 
@@ -154,31 +157,10 @@ def test_validation_hears_clips_alone(hubert: Path, tones: Path, tmp_path: Path)
 
 
 def test_an_interrupted_run_ends_as_it_would_have(hubert: Path, tones: Path, tmp_path: Path) -> None:
-    recipe = recipe_of(hubert, tones)
-    whole = pegbox.train(recipe, tmp_path / "whole")
-
-    def stop(event: Any, _: Path) -> None:
-        if isinstance(event, Validated) and event.epoch == 1:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        pegbox.train(recipe, tmp_path / "cut", stop)
-    assert pegbox.train(recipe, tmp_path / "cut")["scores"] == whole["scores"]
-    tensors = [read_tensors(tmp_path / name / "delta.safetensors")[0] for name in ("whole", "cut")]
-    assert all(torch.equal(tensor, tensors[1][name]) for name, tensor in tensors[0].items())
+    ends_alike_after_a_cut(recipe_of(hubert, tones), tmp_path)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a fork cannot use the GPU of its parent")
 @pytest.mark.parametrize("task", ['classify(label="class", projection=8)', 'tag(label="class")'])
 def test_two_processes_mix_what_one_mixes(task: str, hubert: Path, tones: Path, tmp_path: Path) -> None:
-    recipe = recipe_of(hubert, tones, task=task)
-    one = pegbox.train(recipe, tmp_path / "one")
-
-    def work() -> tuple[dict[str, Any], str]:
-        return pegbox.train(recipe, tmp_path / "two"), os.environ["WORLD_SIZE"]
-
-    (first, size), (second, _) = in_two(work, tmp_path / "found")
-    assert size == "2" and first == second and first["scores"]["test"] == pytest.approx(one["scores"]["test"])
-    tensors = [read_tensors(tmp_path / name / "delta.safetensors")[0] for name in ("one", "two")]
-    for name, tensor in tensors[0].items():
-        torch.testing.assert_close(tensor, tensors[1][name], rtol=1e-3, atol=1e-4)
+    ends_alike_in_two(recipe_of(hubert, tones, task=task), tmp_path)

@@ -7,7 +7,7 @@ from typing import Any
 
 import _sources
 import pytest
-from transformers import ASTConfig, ASTFeatureExtractor, ASTModel
+from _made import save_ast
 
 from pegbox import registry
 from pegbox.bench import matrix, superb
@@ -181,12 +181,13 @@ IPET = {
 }
 CROPS = {"ESC-50": 512, "FSD50K": 1024, "GTZAN": 400, "Speech Commands": 128, "VoxCeleb1": 300}  # frames of 10 ms
 MIXED = {"ipet": {"FSD50K": 0.5, "GTZAN": 0.3, "Speech Commands": 0.5}, "ipet_wav2vec2": {"FSD50K": 0.5, "GTZAN": 0.3}}
-SETTINGS = {  # frames, mean, deviation, bands and frames of the masks: what Pegbox cannot set is told
-    "ESC-50": ("512", "-6.6268077", "5.358466", "24", "96"),
-    "FSD50K": ("1,024", "-2.94206", "4.810963", "48", "192"),
-    "GTZAN": ("400", "-2.37300301", "3.19099191", "48", "80"),
-    "Speech Commands": ("128", "-6.845978", "5.5654526", "48", "48"),
-    "VoxCeleb1": ("400", "-4.8955183", "4.2524743", "48", "80"),
+MASKS = {"ESC-50": (24, 96), "FSD50K": (48, 192), "GTZAN": (48, 80), "Speech Commands": (48, 48), "VoxCeleb1": (48, 80)}
+SETTINGS = {  # frames, mean, deviation: what Pegbox cannot set is told
+    "ESC-50": ("512", "-6.6268077", "5.358466"),
+    "FSD50K": ("1,024", "-2.94206", "4.810963"),
+    "GTZAN": ("400", "-2.37300301", "3.19099191"),
+    "Speech Commands": ("128", "-6.845978", "5.5654526"),
+    "VoxCeleb1": ("400", "-4.8955183", "4.2524743"),
 }
 
 
@@ -201,7 +202,9 @@ def test_ipet_has_the_settings_of_its_tables(suite: str, task: str) -> None:
     assert (own.optimizer, own.betas, own.weight_decay) == ("adam", (0.95, 0.999), 5e-7)
     assert own.epochs == (30 if suite == "ipet" else 40) and (own.warmup, own.schedule) == (0.0, "constant")
     assert own.milestones == tuple(range(5, 26)) and own.decay == 0.85 and own.clip > 1e6
-    assert own.mixup == freed.mixup == MIXED[suite].get(task, 0.0)
+    assert own.mixup == freed.mixup == MIXED[suite].get(task, 0.0) and not own.balanced
+    wanted = MASKS[task] if suite == "ipet" else (0, 0)
+    assert (own.mask_bands, own.mask_frames) == (freed.mask_bands, freed.mask_frames) == wanted
     if suite == "ipet":
         assert all(each in note for each in SETTINGS[task])
     else:
@@ -257,6 +260,12 @@ def test_efficient_tuning_has_the_settings_that_its_code_ships(task: str) -> Non
         assert train.accumulate == {"PR": 2, "SID": 4, "SD": 4, "ER": 8}.get(task, 1)
 
 
+def test_keywords_alone_are_drawn_evenly_as_the_toolkit_of_superb_does() -> None:
+    made = {(suite, task): next(methods_of(suite, task)) for suite, task in TASKS}
+    found = {each for each, method in made.items() if recipe(*each, method).train.balanced}
+    assert found == {("superb", "KS"), ("efficient_tuning", "KS"), ("ad_tuning", "KS")}
+
+
 # --- on miniatures of the corpora ---------------------------------------------------------------------------------
 
 
@@ -268,11 +277,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def spectrogram(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random AST of two blocks with the published input size."""
-    folder = tmp_path_factory.mktemp("ast")
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-    ASTModel(ASTConfig(**sizes)).save_pretrained(folder)
-    ASTFeatureExtractor().save_pretrained(folder)
-    return folder
+    return save_ast(tmp_path_factory.mktemp("ast"))
 
 
 quiet = pytest.mark.filterwarnings("ignore:At least one mel filter")

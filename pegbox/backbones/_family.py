@@ -122,6 +122,7 @@ class Family:
     longest: Callable[[Any], int | None]  # samples a clip may have; None without a limit
     norms_first: Callable[[Any], bool]  # whether a block's norms stand before its parts
     spectrogram: Callable[[Any], tuple[int, int] | None] = lambda config: None  # frames and bands, where they are fixed
+    windows: Callable[[int], int] = lambda samples: 0  # samples → frames of that spectrogram before it is padded
     projection: str = ""  # path to what makes frames of a convolution front-end's features
     ready: Callable[[nn.Module], Undo] = always_real  # makes every site real on the core; returns how to undo it
     unused: tuple[str, ...] = ()  # tensors that full tuning leaves alone: names, or patterns such as 'adapter.*'

@@ -97,11 +97,21 @@ class Backbone(nn.Module):
         """Returns every site of this network."""
         return find_sites(self.family, self.core, self.front)
 
-    def stem(self, wave: Tensor, lengths: Tensor) -> State:  # (batch, samples), (batch,)
-        """Returns the state that enters the first block; padded samples beyond `lengths` do not matter."""
+    def spectrogram(self, samples: int) -> tuple[int, int] | None:
+        """Returns frames and bands of a clip's spectrogram, None where the network is given none of fixed size."""
+        fixed = self.family.spectrogram(self.config)
+        return fixed and (min(self.family.windows(samples), fixed[0]), fixed[1])
+
+    def stem(self, wave: Tensor, lengths: Tensor, hidden: Tensor | None = None) -> State:  # (batch, samples), (batch,)
+        """Returns the state that enters the first block; padded samples beyond `lengths` do not matter.
+
+        `hidden`, (batch, 4), is silent where the network is given a spectrogram of fixed size: the first band of each
+        clip and the one behind the last, and frames likewise.
+        """
         for row, length in enumerate(lengths.tolist()):
             self.fits(length, f"clip {row} of the batch")
-        state = self.family.enter(self.core, self.front(wave, lengths), lengths)
+        given = self.front(wave, lengths) if hidden is None else self.front(wave, lengths, hidden)
+        state = self.family.enter(self.core, given, lengths)
         return replace(state, x=state.x.to(DTYPES[self.precision]))
 
     def resume(self, x: Tensor, mask: Tensor | None) -> State:  # (batch, time, width), (batch, time)

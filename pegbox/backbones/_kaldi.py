@@ -50,6 +50,14 @@ def windows(samples: int) -> int:
     return (samples - WINDOW) // HOP + 1
 
 
+def silenced(bank: Tensor, hidden: Tensor) -> Tensor:  # (batch, windows, bins), (batch, 4)
+    """Returns a copy whose bins from hidden[0] up to hidden[1] and windows from hidden[2] up to hidden[3] are 0."""
+    first_bin, last_bin, first, last = hidden.to(bank.device)[:, :, None].unbind(1)  # each (batch, 1)
+    windows, bins = (torch.arange(size, device=bank.device) for size in bank.shape[1:])
+    bands, stretch = (first_bin <= bins) & (bins < last_bin), (first <= windows) & (windows < last)
+    return bank.masked_fill(bands[:, None, :] | stretch[:, :, None], 0.0)
+
+
 def real_windows(lengths: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:  # (batch,), (batch, windows, bins)
     """Returns each clip's windows (batch,), and which of them all are a clip's own (batch, windows, 1)."""
     counts = torch.tensor([windows(samples) for samples in lengths.tolist()], device=like.device)

@@ -21,11 +21,14 @@ class Filterbank(nn.Module):
         self.deviation = float(front.settings.get("std", 4.5689974))
         self.active = bool(front.settings.get("do_normalize", True))
 
-    def forward(self, wave: Tensor, lengths: Tensor) -> Tensor:  # (batch, samples), (batch,) → (batch, frames, mel)
-        """Returns `max_length` frames a clip, those beyond its end zero before the normalisation."""
+    def forward(
+        self, wave: Tensor, lengths: Tensor, hidden: Tensor | None = None
+    ) -> Tensor:  # (batch, samples), (batch,), (batch, 4) → (batch, frames, mel)
+        """Returns `max_length` frames a clip, 0 before the normalisation beyond its end and in what is hidden."""
         bank = self.bank(wave)
         bank = bank * _kaldi.real_windows(lengths, bank)[1]
         bank = F.pad(bank, (0, 0, 0, self.length - bank.shape[1]))[:, : self.length]
+        bank = bank if hidden is None else _kaldi.silenced(bank, hidden)
         return (bank - self.mean) / (self.deviation * 2) if self.active else bank
 
 
@@ -81,6 +84,7 @@ family: Final = Family(
     longest=lambda config: _kaldi.WINDOW + _kaldi.HOP * config.max_length - 1,
     norms_first=lambda config: True,
     spectrogram=lambda config: (config.max_length, config.num_mel_bins),
+    windows=_kaldi.windows,
     front_is_wave=False,
     padding="exact: every clip is padded with silence to the network's own length, as in pretraining",
 )

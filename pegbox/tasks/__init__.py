@@ -1,6 +1,6 @@
 """Tasks: one file each; head, loss, decode and score. A task knows no folder and no network."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -19,6 +19,7 @@ __all__ = [
     "Pairs",
     "Peeks",
     "Prediction",
+    "Sorts",
     "Speaks",
     "Task",
     "Tunes",
@@ -133,6 +134,14 @@ class Mixes(Protocol):
         vocabulary: tuple[str, ...],
     ) -> Tensor:
         """Returns the mean loss over clips of which `shares` have the labels, and the rest the others'; a scalar."""
+
+
+@runtime_checkable
+class Sorts(Protocol):
+    """A task of which every clip belongs to one class or more, so that clips can be drawn evenly over them."""
+
+    def classes(self, labels: Labels) -> Collection[str]:
+        """Returns the classes of a clip, at least one and each once."""
 
 
 @runtime_checkable

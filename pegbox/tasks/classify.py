@@ -71,6 +71,10 @@ class Classify:
             raise CorpusError(f"the classes {barred[:8]} have a '|', which stands between the columns; rename them")
         return tuple(f"{name}={value}" for name, value in found)
 
+    def classes(self, labels: Mapping[str, str]) -> set[str]:
+        """Returns the class in each column."""
+        return {f"{name}={labels[name]}" for name in self.columns}
+
     def least_frames(self, labels: Mapping[str, str]) -> int:
         """One frame is enough."""
         return 1

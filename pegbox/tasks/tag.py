@@ -60,6 +60,10 @@ class Tag:
             )
         return learnable(self.label, {split: self._found(rows) for split, rows in splits.items()})
 
+    def classes(self, labels: Mapping[str, str]) -> set[str]:
+        """Returns the tags; clips without any are a class of their own, ''."""
+        return self._tags(labels) or {""}
+
     def least_frames(self, labels: Mapping[str, str]) -> int:
         """One frame is enough."""
         return 1

@@ -84,6 +84,10 @@ class Verify:
             raise CorpusError(f"the training split has {len(found)} value of '{self.label}'; at least 2 are needed")
         return tuple(sorted(found))
 
+    def classes(self, labels: Mapping[str, str]) -> set[str]:
+        """Returns the one speaker."""
+        return {labels[self.label]}
+
     def least_frames(self, labels: Mapping[str, str]) -> int:
         """One frame is enough: shorter clips than the network needs are repeated."""
         return 1

@@ -11,7 +11,7 @@ from pegbox import audio
 from pegbox.backbones import Network
 from pegbox.errors import RecipeError
 from pegbox.rows import Row, seconds
-from pegbox.training import mixing
+from pegbox.training import masking, mixing
 from pegbox.training.cache import StateCache
 from pegbox.training.model import Batch
 
@@ -31,8 +31,8 @@ class Feed:
         """Returns these rows as one padded batch on the CPU."""
         if self.cache is None:
             return self._waves(rows)
-        if any(isinstance(row, mixing.Mixed) for row in rows):
-            raise RecipeError("clips are mixed as sound, but these are read from the cache; set cache.use=false")
+        if any(isinstance(row, mixing.Mixed | masking.Masked) for row in rows):
+            raise RecipeError("clips are mixed and masked as sound, but these are in the cache; set cache.use=false")
         frames = torch.tensor([self.cache.frames(row) for row in rows])
         stored = [self.cache.get(row) for row in rows]
         layout = self.cache.layout
@@ -40,13 +40,14 @@ class Feed:
         return Batch(tuple(rows), layout.kind, x, frames, frames, layout.depths)
 
     def _waves(self, rows: Sequence[Row]) -> Batch:
-        waves = [self._heard(row) for row in rows]
+        waves = [self._heard(row) for row in masking.bare(rows)]
         lengths = torch.tensor([len(wave) for wave in waves])
         frames = torch.tensor([self.backbone.frames(len(wave)) for wave in waves])
         x = torch.zeros(len(waves), int(lengths.max()))
         for place, wave in zip(x, waves, strict=True):
             place[: len(wave)] = torch.from_numpy(wave)
-        return Batch(tuple(rows), "wave", x, lengths, frames)
+        hides = any(isinstance(row, masking.Masked) for row in rows)
+        return Batch(tuple(rows), "wave", x, lengths, frames, (), torch.tensor(masking.hidden(rows)) if hides else None)
 
     def _heard(self, row: Row) -> np.ndarray:
         if isinstance(row, mixing.Mixed):

@@ -1,6 +1,7 @@
 """What a batch of clips teaches a model, and what the model says of them: by hearing, or by speaking."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -10,7 +11,7 @@ from pegbox.backbones import Speaker
 from pegbox.errors import RecipeError
 from pegbox.rows import Row
 from pegbox.tasks import Hears, Prediction
-from pegbox.training import mixing
+from pegbox.training import masking, mixing
 from pegbox.training.crew import Crew, Outputs
 from pegbox.training.feed import Feed
 from pegbox.training.model import Batch, Tuned
@@ -36,7 +37,7 @@ class Hearing:
     def loss(self, group: Sequence[Row]) -> Tensor:
         """Returns the task's mean loss, of all processes together."""
         logits, frames = self.crew.outputs(group, self._outputs)
-        return mixing.loss(self.model.task, logits, frames, group, self.model.vocabulary)
+        return mixing.loss(self.model.task, logits, frames, masking.bare(group), self.model.vocabulary)
 
     def heard(self, group: Sequence[Row], with_loss: bool) -> tuple[list[Prediction], float]:
         """Returns what is said of a batch, and the sum of its clips' losses."""
@@ -56,8 +57,7 @@ class Hearing:
     def _moved(self, batch: Batch) -> Batch:
         if self.crew.device.type == "cpu":
             return batch
-        x = batch.x.to(self.crew.device, non_blocking=True)
-        return Batch(batch.rows, batch.kind, x, batch.lengths, batch.frames, batch.depths)
+        return replace(batch, x=batch.x.to(self.crew.device, non_blocking=True))
 
 
 def lesson(model: Tuned, feed: Feed, crew: Crew, mixed: bool) -> Lesson:

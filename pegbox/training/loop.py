@@ -15,12 +15,12 @@ from pegbox.methods import Chosen
 from pegbox.recipe import Train
 from pegbox.rows import Row, seconds
 from pegbox.tasks import Prediction, Tunes
-from pegbox.training import mixing, optim
+from pegbox.training import epochs, optim
 from pegbox.training.crew import Crew
 from pegbox.training.feed import Feed, in_order, shuffled
 from pegbox.training.lessons import lesson
 from pegbox.training.model import Tuned
-from pegbox.training.segments import cropped, joined
+from pegbox.training.segments import joined
 from pegbox.training.trials import Trial, paired
 
 _DECAY: Final = 0.6  # of the moving average of the training loss
@@ -142,8 +142,8 @@ class Trainer:
         return joined(rows, found, self.model.task), sum(loss for _, loss in heard) / len(rows)
 
     def _epoch(self, rows: Sequence[Row], dev: Sequence[Row]) -> Iterator[Event]:
-        at, train = self.progress, self.settings
-        heard = mixing.mixed(cropped(rows, train.crop, self.seed, at.epoch), train.mixup, self.seed, at.epoch)
+        at, train, model = self.progress, self.settings, self.model
+        heard = epochs.heard(rows, model.task, model.backbone, train, self.seed, at.epoch)
         batches = shuffled(heard, train.batch_seconds, train.batch_clips, self.seed, at.epoch)
         chunks = [batches[i : i + train.accumulate] for i in range(0, len(batches), train.accumulate)]
         while at.chunk < len(chunks) and not at.finished:

@@ -24,16 +24,16 @@ class Mixed(Row):
     share: float
 
 
-def mixed(rows: Sequence[Row], chance: float, seed: int, epoch: int) -> list[Row]:
-    """Returns the rows of one epoch, each with that chance mixed with any of them; 0 leaves all as they are."""
+def mixed(rows: Sequence[Row], partners: Sequence[Row], chance: float, seed: int, epoch: int) -> list[Row]:
+    """Returns the rows of one epoch, each with that chance mixed with any of the partners; 0 leaves all as they are."""
     if not chance:
         return list(rows)
     draw = np.random.default_rng([abs(seed), epoch, _DRAWS])
     wanted = (draw.random(len(rows)) < chance).tolist()
-    partners = draw.integers(0, len(rows), len(rows)).tolist()
+    others = draw.integers(0, len(partners), len(rows)).tolist()
     shares = draw.beta(*_SHARES, len(rows)).tolist()
-    found = zip(rows, wanted, partners, shares, strict=True)
-    return [_mixed(row, rows[partner], share) if mix else row for row, mix, partner, share in found]
+    found = zip(rows, wanted, others, shares, strict=True)
+    return [_mixed(row, partners[other], share) if mix else row for row, mix, other, share in found]
 
 
 def heard(wave: np.ndarray, partner: np.ndarray, share: float) -> np.ndarray:  # (samples,), (others,) → (samples,)

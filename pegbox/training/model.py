@@ -26,6 +26,7 @@ class Batch:
     lengths: Tensor  # samples of each clip for waves, else frames, (batch,)
     frames: Tensor  # real frames of each clip, (batch,)
     depths: tuple[int, ...] = ()  # which hidden states are stored
+    hidden: Tensor | None = None  # what of each spectrogram is silent, as `Backbone.stem` wants it, (batch, 4)
 
 
 def read_depths(features: Features, depth: int) -> tuple[int, ...]:
@@ -114,7 +115,7 @@ class Tuned(nn.Module):
     def _states(self, batch: Batch) -> tuple[dict[int, Tensor], Tensor | None]:
         assert isinstance(self.backbone, Backbone)  # a synthesis network is driven by its lessons
         if batch.kind == "wave":
-            state, known = self.backbone.stem(batch.x, batch.lengths), {}
+            state, known = self.backbone.stem(batch.x, batch.lengths, batch.hidden), {}
             start = 0
         else:
             known = dict(zip(batch.depths, batch.x.unbind(1), strict=True))

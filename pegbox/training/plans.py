@@ -10,6 +10,7 @@ from pegbox import backbones, methods, tasks
 from pegbox.delta import Delta
 from pegbox.recipe import Recipe
 from pegbox.rows import Row, seconds
+from pegbox.training.epochs import drawn
 from pegbox.training.feed import shuffled
 from pegbox.training.model import Tuned
 from pegbox.training.prepare import (
@@ -27,7 +28,6 @@ from pegbox.training.prepare import (
     resolve,
     single,
 )
-from pegbox.training.segments import cropped
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def parts(source: str, method: str) -> Parts:
 
 def _steps(recipe: Recipe, rows: Sequence[Row]) -> int:
     train = recipe.train
-    heard = cropped(rows, train.crop, recipe.seeds[0], 0)
+    heard = drawn(rows, tasks.build(recipe.task), train, recipe.seeds[0], 0)
     batches = len(shuffled(heard, train.batch_seconds, train.batch_clips, recipe.seeds[0], 0))
     return train.steps or train.epochs * math.ceil(batches / train.accumulate)
 

@@ -18,7 +18,7 @@ from pegbox.methods import Chosen
 from pegbox.recipe import Recipe, Search
 from pegbox.rows import Row, seconds
 from pegbox.tasks import Peeks, Speaks, Task
-from pegbox.training import mixing, speaking
+from pegbox.training import epochs, speaking
 from pegbox.training.cache import Layout
 from pegbox.training.model import Features, Tuned
 from pegbox.training.segments import cut
@@ -110,11 +110,7 @@ def undecided(recipe: Recipe, backbone: Network, task: Task, vocabulary: tuple[s
 def _assemble(
     recipe: Recipe, backbone: Network, task: Task, vocabulary: tuple[str, ...], terms: tuple[Term, ...]
 ) -> Tuned:
-    if recipe.train.crop and task.framewise:
-        raise RecipeError(
-            f"train.crop={recipe.train.crop}: the labels of {recipe.task} belong to whole clips; leave it 0"
-        )
-    mixing.check(task, recipe.train.mixup, recipe.task)
+    epochs.check(recipe, task, backbone)
     if isinstance(backbone, Speaker):
         _check_speaking(recipe, terms)
     delta = Delta(backbone.core, terms, backbone.family.unused)
@@ -153,10 +149,8 @@ def layout_of(recipe: Recipe, models: Sequence[Tuned], frames: Sequence[int]) ->
         return None, 0, "off by the recipe"
     if lowest == -1:
         return None, 0, "none: the stem is trained"
-    if recipe.train.crop:
-        return None, 0, "none: train.crop hears another part of a clip each epoch"
-    if recipe.train.mixup:
-        return None, 0, "none: train.mixup hears other sums of clips each epoch"
+    if changes := epochs.changing(recipe.train):
+        return None, 0, f"none: {changes}"
     tried = []
     pooled = lowest is None and models[0].task.pools and all(each.delta.side is None for each in models)
     for depths in _candidates(models, pooled):

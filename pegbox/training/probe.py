@@ -17,10 +17,10 @@ from pegbox.recipe import Recipe, Train
 from pegbox.rows import Row
 from pegbox.surgery import put, save_tensors
 from pegbox.tasks import Hears
+from pegbox.training.epochs import drawn
 from pegbox.training.feed import Feed, shuffled
 from pegbox.training.model import Tuned
 from pegbox.training.prepare import Data
-from pegbox.training.segments import cropped
 
 CHOICE: Final = "choice.safetensors"
 REPORT: Final = "importance.json"
@@ -70,7 +70,7 @@ class Probe:
         return {name: each.div_(self.batches).abs_() for name, each in total.items()}
 
     def _groups(self, alone: bool, most: int) -> Iterator[list[Row]]:
-        heard = cropped(self.rows, self.train.crop, self.seed, 0)
+        heard = drawn(self.rows, self.model.task, self.train, self.seed, 0)
         batches = shuffled(heard, self.train.batch_seconds, self.train.batch_clips, self.seed, 0)
         groups = [[row] for batch in batches for row in batch] if alone else batches
         yield from groups[: most or None]
