@@ -82,6 +82,15 @@ def test_pitch_and_voicing_of_a_set_are_averaged_over_its_frames() -> None:
     assert math.isnan(mean_scores([silent])["log_f0_rmse"])
 
 
+def test_error_rates_of_a_set_are_sums_over_sums_and_similarity_is_a_mean() -> None:
+    clips = [
+        {"speaker_similarity": 0.5, "wer": (1, 2), "cer": (3, 10)},
+        {"speaker_similarity": 1.0, "wer": (0, 6), "cer": (0, 20)},
+    ]
+    assert mean_scores(clips) == {"speaker_similarity": 0.75, "wer": 1 / 8, "cer": 0.1}
+    assert mean_scores([{"per": [5, 4]}]) == {"per": 1.25}
+
+
 @needs_pyworld
 @pytest.mark.parametrize("hertz", [90, 150, 300])
 def test_the_pitch_of_a_known_sound(hertz: int) -> None:

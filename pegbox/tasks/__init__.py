@@ -10,6 +10,7 @@ from pegbox import registry
 from pegbox.tasks._speech_scores import Heard
 
 __all__ = [
+    "Asks",
     "Cuts",
     "Heard",
     "Hears",
@@ -90,6 +91,15 @@ class Speaks(Protocol):
 
     def judge(self, said: Heard, true: Heard) -> dict[str, float]:
         """Returns how far sound is from a recording."""
+
+
+@runtime_checkable
+class Asks(Protocol):
+    """A task that has finished runs of other tasks hear what its network says, once training is over."""
+
+    @property
+    def critics(self) -> Mapping[str, str]:
+        """The folder of a run for each task that is asked: `verify`, `ctc`."""
 
 
 @runtime_checkable

@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import numpy as np
 
+MEANS: Final = ("mel_mcd", "mcd", "mcd_unwarped", "duration_error", "speaker_similarity")
+RATES: Final = ("wer", "cer", "per")  # a clip has the pair of edits and of what should have been said
 DECIBELS: Final = 10 * math.sqrt(2) / math.log(10)
 
 
@@ -72,10 +74,13 @@ def mean_scores(clips: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     squared ln F0 difference over all pairs that are voiced in both, and the share of all pairs with a voicing error.
 
     Clips without pairs have not become sound: they have the means alone. Without a pair that is voiced in both the
-    pitch has no score, NaN.
+    pitch has no score, NaN. Where runs of other tasks have heard the clips, `speaker_similarity` is a mean, and each
+    error rate all edits divided by all that should have been said.
     """
-    kinds = [name for name in ("mel_mcd", "mcd", "mcd_unwarped", "duration_error") if name in clips[0]]
-    means = {name: math.fsum(clip[name] for clip in clips) / len(clips) for name in kinds}
+    means = {name: math.fsum(clip[name] for clip in clips) / len(clips) for name in MEANS if name in clips[0]}
+    for name in (name for name in RATES if name in clips[0]):
+        edits, wanted = (sum(counts) for counts in zip(*(clip[name] for clip in clips), strict=True))
+        means[name] = edits / wanted
     if "pairs" not in clips[0]:
         return means
     squares, voiced, wrong, pairs = (

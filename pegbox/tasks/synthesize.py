@@ -23,11 +23,14 @@ class Synthesize:
     `voice` is which of the network's own voices speaks, and is tuned to the corpus's. Nothing is trained beside the
     method. The best step is chosen by `mel_mcd`, the distortion of the frames that the network makes, before they
     become sound; `mcd`, `mcd_unwarped`, `log_f0_rmse` and `voicing_error` are of the sound, `duration_error` is the
-    mean difference of a unit's length in milliseconds.
+    mean difference of a unit's length in milliseconds. `verifier` and `transcriber` are folders of finished runs of
+    `verify` and `ctc`, which hear the test part: `speaker_similarity`, and `wer` with `cer`, or `per`.
     """
 
     label: str = "phonemes"
     voice: int = 0
+    verifier: str = ""
+    transcriber: str = ""
 
     metric: ClassVar[str] = "mel_mcd"
     better: ClassVar[Literal["max", "min"]] = "min"
@@ -37,6 +40,12 @@ class Synthesize:
     def __post_init__(self) -> None:
         if self.voice < 0:
             raise RecipeError(f"synthesize(voice={self.voice}): voices are counted from 0")
+
+    @property
+    def critics(self) -> dict[str, str]:
+        """The folders of the runs that hear the test part, by their task."""
+        given = {"verify": self.verifier, "ctc": self.transcriber}
+        return {task: folder for task, folder in given.items() if folder}
 
     def vocabulary(self, splits: Mapping[str, Sequence[Mapping[str, str]]]) -> tuple[str, ...]:
         """Returns the units of the training split; refuses clips without units or their times."""

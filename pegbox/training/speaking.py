@@ -1,6 +1,7 @@
 """How a synthesis network is taught and judged: batches of units with their frames, and sound beside a recording."""
 
 from collections.abc import Sequence
+from typing import Final, Protocol
 
 import numpy as np
 import torch
@@ -11,21 +12,31 @@ from pegbox.backbones import Speaker, Taught
 from pegbox.errors import CorpusError, RecipeError
 from pegbox.mel import cepstra
 from pegbox.rows import Row
-from pegbox.tasks import Heard, Prediction, Speaks, Task
+from pegbox.tasks import Asks, Heard, Prediction, Speaks, Task, build
 from pegbox.training import script
 from pegbox.training.feed import Feed
+from pegbox.training.kept import recipe_of
 from pegbox.training.model import Tuned
 from pegbox.training.script import Line, Script
+
+OPTIONS: Final = {"verify": "synthesize(verifier=…)", "ctc": "synthesize(transcriber=…)"}
+
+
+class Hear(Protocol):
+    """What else is asked about sound."""
+
+    def hear(self, said: np.ndarray, rate: int, row: Row) -> Prediction:
+        """Returns what is told of sound that is meant to be a row's."""
 
 
 class Speaking:
     """A network reads units and makes Mel frames. Features of a clip are made once and kept."""
 
-    def __init__(self, model: Tuned, speaker: Speaker, feed: Feed) -> None:
+    def __init__(self, model: Tuned, speaker: Speaker, feed: Feed, critics: Hear) -> None:
         if not isinstance(model.task, Speaks):
             raise RecipeError(f"{type(model.task).__name__} cannot judge what a synthesis network says")
         self.model, self.task, self.speaker, self.feed = model, model.task, speaker, feed
-        self.script = script_of(speaker)
+        self.critics, self.script = critics, script_of(speaker)
         self._lines: dict[str, Line] = {}
 
     def loss(self, group: Sequence[Row]) -> Tensor:
@@ -51,8 +62,9 @@ class Speaking:
         found |= task.distance(whole, true)
         if not sound:
             return found
-        recording = self.feed.wave(row)
-        return found | task.judge(self.ears(self.script.wave(mel)), self.ears(recording))
+        said = self.script.wave(mel)
+        found |= task.judge(self.ears(said), self.ears(self.feed.wave(row)))
+        return found | (self.critics.hear(said, self.speaker.rate, row) if row.split == "test" else {})
 
     def ears(self, wave: np.ndarray) -> Heard:
         """Returns what the scores of sound are made of."""
@@ -104,6 +116,8 @@ def check(rows: Sequence[Row], speaker: Speaker, task: Task) -> None:
         )
     if task.voice >= speaker.voices:
         raise RecipeError(f"synthesize(voice={task.voice}): the network has {speaker.voices} voices, counted from 0")
+    if isinstance(task, Asks):
+        _check_critics(rows, task)
     known = script_of(speaker)
     for row in rows:
         said = task.truth(row.labels).split()
@@ -111,3 +125,12 @@ def check(rows: Sequence[Row], speaker: Speaker, task: Task) -> None:
         if said != timed:
             raise CorpusError(f"{row.id}: its units are {' '.join(said)!r}, those of 'times' {' '.join(timed)!r}")
         known.numbers(timed, row.id)
+
+
+def _check_critics(rows: Sequence[Row], task: Asks) -> None:
+    """Refuses runs that are not there, or of other tasks, and test clips without the text that is to be understood."""
+    for name, folder in task.critics.items():
+        asked = build(recipe_of(folder, name, OPTIONS[name]).task)
+        for row in rows if name == "ctc" else ():
+            if row.split == "test":
+                asked.truth(row.labels)
