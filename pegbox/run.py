@@ -17,6 +17,7 @@ from pegbox.rows import Row
 from pegbox.surgery import put
 from pegbox.tasks import Prediction, Speaks
 from pegbox.training import reopened
+from pegbox.training.aligned import aligned
 from pegbox.training.crew import Crew, accelerator
 from pegbox.training.critics import Critics
 from pegbox.training.feed import Feed
@@ -58,7 +59,8 @@ class Run:
             raise RecipeError(f"{recipe.corpus}: no rows in the split '{split}'")
         task = tasks.build(recipe.task)
         if isinstance(task, Speaks):
-            return task.score(speaking(open_model(self, backbone)).heard(wanted, with_loss=False)[0])
+            lesson = speaking(open_model(self, backbone))
+            return task.score(lesson.heard(_timed(wanted, lesson, recipe), with_loss=False)[0])
         true = [task.truth(row.labels) for row in wanted]
         said = reopened.predict(open_model(self, backbone), wanted)
         rows = [{**each, "true": truth} for each, truth in zip(said, true, strict=True)]
@@ -126,6 +128,14 @@ def speaking(model: Tuned) -> Speaking:
     """Returns how a synthesis run's model speaks."""
     assert isinstance(model.backbone, Speaker)
     return Speaking(model, model.backbone, Feed(model.backbone, None), Critics(model.task))
+
+
+def _timed(rows: Sequence[Row], lesson: Speaking, recipe: Recipe) -> list[Row]:
+    """Returns rows with the times of their units, which the network finds without its method where they are missing."""
+    lesson.model.delta.detach()
+    found = aligned(rows, lesson.speaker, lesson.task, recipe.cache.folder)
+    lesson.model.delta.attach()
+    return found
 
 
 def as_recipe(recipe: Recipe | str | Path | dict[str, Any]) -> Recipe:

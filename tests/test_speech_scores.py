@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pegbox.mel import Analysis, cepstra
-from pegbox.tasks._speech_scores import DECIBELS, Heard, compare, mean_scores, warp
+from pegbox.mel import Analysis, cepstra, warp
+from pegbox.tasks._speech_scores import DECIBELS, Heard, compare, mean_scores
 
 needs_pyworld = pytest.mark.skipif(not find_spec("pyworld"), reason="pyworld is not installed: pegbox[speech]")
 ANALYSIS = Analysis()

@@ -16,7 +16,6 @@ from pegbox import backbones
 from pegbox.errors import CorpusError, RecipeError, WeightsError
 from pegbox.recipe import make
 from pegbox.run import open_model, speaking
-from pegbox.say import LONGEST, parts
 from pegbox.surgery import read_tensors
 from pegbox.tasks import build
 from pegbox.training import script
@@ -25,6 +24,7 @@ from pegbox.training.feed import Feed
 from pegbox.training.loop import Step
 from pegbox.training.plans import plan
 from pegbox.training.prepare import corpus_rows, data_of
+from pegbox.training.reading import LONGEST, parts
 from pegbox.training.session import Session
 from pegbox.training.speaking import Speaking
 

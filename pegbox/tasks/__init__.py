@@ -10,6 +10,7 @@ from pegbox import registry
 from pegbox.tasks._speech_scores import Heard
 
 __all__ = [
+    "Aligns",
     "Asks",
     "Cuts",
     "Heard",
@@ -91,6 +92,15 @@ class Speaks(Protocol):
 
     def judge(self, said: Heard, true: Heard) -> dict[str, float]:
         """Returns how far sound is from a recording."""
+
+
+@runtime_checkable
+class Aligns(Protocol):
+    """A task that can learn clips without the times of their units, which the network's own speech then tells."""
+
+    @property
+    def aligned_by(self) -> tuple[str, str] | None:
+        """The label that holds a clip's units, and that of the text from which they are read where it is missing."""
 
 
 @runtime_checkable

@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from pegbox.mel import warp
+
 MEANS: Final = ("mel_mcd", "mcd", "mcd_unwarped", "duration_error", "speaker_similarity")
 RATES: Final = ("wer", "cer", "per")  # a clip has the pair of edits and of what should have been said
 DECIBELS: Final = 10 * math.sqrt(2) / math.log(10)
@@ -47,22 +49,6 @@ def compare(said: Heard, true: Heard) -> dict[str, float]:
     }
 
 
-def warp(costs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # (time, other time) → (pairs,), (pairs,)
-    """Returns the pairs of the cheapest path from the first frames to the last (Sakoe and Chiba, 1978).
-
-    A step goes one frame ahead in either clip or in both, and each pair on the path costs once.
-    """
-    rows, columns = costs.shape
-    total = np.full((rows + 1, columns + 1), np.inf)
-    total[0, 0] = 0.0
-    for sum_ in range(rows + columns - 1):  # along the diagonals, none of whose cells needs another
-        row = np.arange(max(0, sum_ - columns + 1), min(rows, sum_ + 1))
-        column = sum_ - row
-        before = np.minimum(np.minimum(total[row, column], total[row, column + 1]), total[row + 1, column])
-        total[row + 1, column + 1] = costs[row, column] + before
-    return _path(total)
-
-
 def warped(said: np.ndarray, true: np.ndarray) -> float:  # (time, order), (other time, order)
     """Returns the mel-cepstral distortion in dB of frames paired by dynamic time warping."""
     costs = _costs(said, true)
@@ -95,14 +81,3 @@ def mean_scores(clips: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 def _costs(said: np.ndarray, true: np.ndarray) -> np.ndarray:
     distances: np.ndarray = DECIBELS * np.linalg.norm(said[:, None] - true[None], axis=2)
     return distances
-
-
-def _path(total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    row, column = total.shape[0] - 1, total.shape[1] - 1
-    pairs = [(row - 1, column - 1)]
-    while row > 1 or column > 1:
-        steps = ((row - 1, column - 1), (row - 1, column), (row, column - 1))
-        row, column = min(steps, key=lambda place: total[place])  # a tie goes to the step in both
-        pairs.append((row - 1, column - 1))
-    here, there = zip(*reversed(pairs), strict=True)
-    return np.array(here), np.array(there)

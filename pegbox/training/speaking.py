@@ -119,7 +119,7 @@ def check(rows: Sequence[Row], speaker: Speaker, task: Task) -> None:
     if isinstance(task, Asks):
         _check_critics(rows, task)
     known = script_of(speaker)
-    for row in rows:
+    for row in (row for row in rows if "times" in row.labels):  # the others are aligned before they are taught
         said = task.truth(row.labels).split()
         timed = [unit for unit, _, _ in script.spans(row.labels["times"], row.id)]
         if said != timed:
