@@ -6,7 +6,6 @@ from typing import Final
 
 import numpy as np
 import soundfile
-import torch
 
 from pegbox.errors import PegboxError, RecipeError
 from pegbox.run import Run, open_model, speaking
@@ -61,4 +60,4 @@ def write(said: Said, out: Path) -> None:
 def _spoken(lesson: Speaking, reader: Reader, part: str) -> np.ndarray:
     units = lesson.script.numbers(reader.units(part), repr(part))
     mel, _ = lesson.speaker.speak(units.to(next(lesson.speaker.core.parameters()).device), lesson.task.voice)
-    return lesson.script.wave(torch.as_tensor(mel).cpu())
+    return lesson.wave(mel)

@@ -24,6 +24,7 @@ __all__ = [
     "Speaks",
     "Task",
     "Tunes",
+    "Vocodes",
     "Writes",
     "build",
     "tuned",
@@ -101,6 +102,15 @@ class Aligns(Protocol):
     @property
     def aligned_by(self) -> tuple[str, str] | None:
         """The label that holds a clip's units, and that of the text from which they are read where it is missing."""
+
+
+@runtime_checkable
+class Vocodes(Protocol):
+    """A task whose network's frames become sound by a learnt network, where one is named."""
+
+    @property
+    def vocoder(self) -> str:
+        """Its hub id or folder; empty for Griffin-Lim."""
 
 
 @runtime_checkable

@@ -26,13 +26,15 @@ class Synthesize:
     method. The best step is chosen by `mel_mcd`, the distortion of the frames that the network makes, before they
     become sound; `mcd`, `mcd_unwarped`, `log_f0_rmse` and `voicing_error` are of the sound, `duration_error` is the
     mean difference of a unit's length in milliseconds. `verifier` and `transcriber` are folders of finished runs of
-    `verify` and `ctc`, which hear the test part: `speaker_similarity`, and `wer` with `cer`, or `per`.
+    `verify` and `ctc`, which hear the test part: `speaker_similarity`, and `wer` with `cer`, or `per`. `vocoder` is the
+    hub id or folder of a HiFi-GAN; without one, Griffin-Lim makes the sound.
     """
 
     label: str = "phonemes"
     voice: int = 0
     align: bool = False
     text: str = "transcript"
+    vocoder: str = ""
     verifier: str = ""
     transcriber: str = ""
 
