@@ -1,6 +1,7 @@
 """Synthesis as a task: teaching, resuming, an artefact that says the same again, and what is refused."""
 
 import json
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 from _speaker import SETTINGS, save_speaker, save_units
 
 import pegbox
-from pegbox import backbones
+from pegbox import backbones, registry
 from pegbox.errors import CorpusError, RecipeError, WeightsError
 from pegbox.recipe import make
 from pegbox.run import open_model, speaking
@@ -29,7 +30,11 @@ from pegbox.training.session import Session
 from pegbox.training.speaking import Speaking
 
 pytestmark = pytest.mark.skipif(not find_spec("pyworld"), reason="pyworld is not installed: pegbox[speech]")
-METHODS = ("lora(rank=2)", "bottleneck(size=4)", "conv_adapter", "prefix(length=3)", "bitfit", "full")
+EXAMPLES = {"downsample": "downsample + bitfit"}  # it trains nothing by itself
+METHODS = (
+    *("lora(rank=2)", "bottleneck(size=4)", "conv_adapter", "prefix(length=3)", "bitfit", "full", "peft"),
+    *("deep_prompt(length=3)", "shallow_prompt(length=3)", "unipelt(rank=2, length=3, size=4)", "downsample + bitfit"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +162,19 @@ def test_what_makes_no_sense_is_refused(
 ) -> None:
     with pytest.raises(RecipeError if "words" not in str(changes) else CorpusError, match=message):
         pegbox.train(settings_of(network, units) | changes, tmp_path / "run")
+
+
+def test_the_page_lists_the_methods_that_are_refused_and_no_others(network: Path, units: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "synthesis.md").read_text(encoding="utf-8")
+    rows = page.partition("| methods | because |")[2].partition("\n\n")[0].splitlines()[2:]
+    listed = {name for row in rows for name in re.findall("`([a-z0-9_]+)`", row.split("|")[1])}
+    refused = set()
+    for method in registry.names("methods"):
+        try:
+            plan(make(settings_of(network, units, EXAMPLES.get(method, method))))
+        except RecipeError as problem:
+            refused |= {method} if "peft: the library" not in str(problem) else set()
+    assert refused == listed
 
 
 def test_a_run_that_speaks_hears_nothing_and_the_other_way_round(finished: Path, units: Path) -> None:
