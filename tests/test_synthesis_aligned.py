@@ -1,6 +1,7 @@
 """Clips without times: the network's own speech tells them, once, and near the truth where that is known."""
 
 import json
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import soundfile
 import torch
 from _layouts import text
 from _speaker import save_speaker, save_units
+from test_corpora_read import l2arctic, libritts, vctk
 
 import pegbox
 from pegbox import backbones, corpora
@@ -126,6 +128,19 @@ def test_a_layout_with_texts_alone_is_learnt(tmp_path: Path) -> None:
     text(tmp_path / "metadata.csv", *[line.replace("Bell", "Белл") for line in lines])
     with pytest.raises(CorpusError, match=r"LJ00\d-0001: the text has 3 letters of another script than Latin"):
         pegbox.train(settings, tmp_path / "refused")
+
+
+@pytest.mark.parametrize(("name", "layout"), [("libritts", libritts), ("l2arctic", l2arctic), ("vctk", vctk)])
+def test_the_layouts_with_texts_alone_can_be_planned_with_times_to_come(
+    name: str, layout: Callable[..., str], network: Path, tmp_path: Path
+) -> None:
+    root = layout(tmp_path, *({"p225": 12},) * (name == "vctk"))
+    if name == "vctk":
+        text(tmp_path / "txt" / "p225" / "p225_000.txt", "Please call Stella.")
+    settings = settings_of(network, tmp_path / "x") | {"corpus": f'{name}(root="{root}")'}
+    assert sum(plan(make(settings)).clips.values()) in (3, 12, 50)
+    with pytest.raises(CorpusError, match=r"no label 'times'; with synthesize\(align=True\)"):
+        plan(make(settings | {"task": "synthesize"}))
 
 
 @pytest.mark.parametrize(
