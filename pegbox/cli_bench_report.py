@@ -32,7 +32,7 @@ def report(
     title: Annotated[str, typer.Option(help="The page's title.")] = "Pegbox report",
     audio: Annotated[
         Literal["none", "embed", "link"],
-        typer.Option(help="Sounds of clips that runs got wrong: in the page, or linked."),
+        typer.Option(help="Sounds of clips that runs got wrong or have said: in the page, or linked."),
     ] = "none",
     published: Annotated[
         Literal["suite", "all", "none"], typer.Option(help="Published numbers: of the runs' suites, all, or none.")

@@ -1,6 +1,7 @@
 """How each verb acts on real modules: hooks and parametrizations, each with its undoing. Only `delta` calls these."""
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 from torch import Tensor, nn
@@ -57,6 +58,7 @@ def tell(site: Site, module: Mixing) -> Undo:
     """Tells a module which frames are real, from the mask that its block is given."""
 
     def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        args, kwargs = _by_name(site.home, args, kwargs)
         module.real = real_frames(kwargs.get("attention_mask", args[1] if len(args) > 1 else None))
 
     if site.home is None or site.block is None:
@@ -72,6 +74,7 @@ def reframe(site: Site, module: Reframing) -> Undo:
     outside: list[Any] = []
 
     def enter(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        args, kwargs = _by_name(site.entry, args, kwargs)
         x = _first(args, kwargs)
         module.real = real_frames(kwargs.get("attention_mask"))
         outside[:] = [x.shape[1], kwargs.get("position_bias")]
@@ -109,6 +112,14 @@ def on(owner: Any, tensor: str, module: nn.Module) -> Undo:
                     owner._parameters[name] = owner._parameters.pop(name)
 
     return undo
+
+
+def _by_name(block: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Returns a block's arguments, all but its first by name: FastSpeech 2's are given their mask by place."""
+    names = list(signature(block.forward).parameters) if len(args) > 1 else []
+    if "attention_mask" not in names:
+        return args, kwargs
+    return args[:1], dict(zip(names[1:], args[1:], strict=False)) | kwargs
 
 
 def _first(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

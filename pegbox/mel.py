@@ -1,4 +1,4 @@
-"""Sound as log-Mel frames, pitch and cepstra, and back to sound by Griffin-Lim (Griffin and Lim, 1984).
+"""Sound as log-Mel frames, pitch and cepstra, paired by warping, and back to sound (Griffin and Lim, 1984).
 
 Pitch is DIO's with StoneMask's correction (Morise et al., 2009), by `pyworld`: `pip install 'pegbox[speech]'`.
 """
@@ -93,6 +93,22 @@ def cepstra(log_mel: Tensor) -> Tensor:  # (time, bands) → (time, order)
     return 2 / bands * (log_mel.double() @ waves)
 
 
+def warp(costs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # (time, other time) → (pairs,), (pairs,)
+    """Returns the pairs of the cheapest path from the first frames to the last (Sakoe and Chiba, 1978).
+
+    A step goes one frame ahead in either clip or in both, and each pair on the path costs once.
+    """
+    rows, columns = costs.shape
+    total = np.full((rows + 1, columns + 1), np.inf)
+    total[0, 0] = 0.0
+    for sum_ in range(rows + columns - 1):  # along the diagonals, none of whose cells needs another
+        row = np.arange(max(0, sum_ - columns + 1), min(rows, sum_ + 1))
+        column = sum_ - row
+        before = np.minimum(np.minimum(total[row, column], total[row, column + 1]), total[row + 1, column])
+        total[row + 1, column + 1] = costs[row, column] + before
+    return _path(total)
+
+
 @lru_cache
 def _filters(analysis: Analysis) -> Tensor:  # (bins, bands)
     from transformers.audio_utils import mel_filter_bank
@@ -113,3 +129,14 @@ def _filters(analysis: Analysis) -> Tensor:  # (bins, bands)
 def _back(analysis: Analysis) -> Tensor:  # (bands, bins)
     inverse: Tensor = torch.linalg.pinv(_filters(analysis))
     return inverse
+
+
+def _path(total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    row, column = total.shape[0] - 1, total.shape[1] - 1
+    pairs = [(row - 1, column - 1)]
+    while row > 1 or column > 1:
+        steps = ((row - 1, column - 1), (row - 1, column), (row, column - 1))
+        row, column = min(steps, key=lambda place: total[place])  # a tie goes to the step in both
+        pairs.append((row - 1, column - 1))
+    here, there = zip(*reversed(pairs), strict=True)
+    return np.array(here), np.array(there)

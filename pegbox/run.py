@@ -8,28 +8,28 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-import torch
-
 from pegbox import recipe as recipe_
 from pegbox import tasks
 from pegbox.backbones import Precision, Speaker
-from pegbox.errors import PegboxError, RecipeError, WeightsError
-from pegbox.recipe import Recipe, Search, dumps
+from pegbox.errors import PegboxError, RecipeError
+from pegbox.recipe import Recipe, dumps
 from pegbox.rows import Row
-from pegbox.surgery import put, read_tensors
-from pegbox.tasks import Hears, Prediction, Speaks
-from pegbox.training.crew import Crew, accelerator, default_device
-from pegbox.training.feed import Feed, in_order
+from pegbox.surgery import put
+from pegbox.tasks import Prediction, Speaks
+from pegbox.training import reopened
+from pegbox.training.aligned import aligned
+from pegbox.training.crew import Crew, accelerator
+from pegbox.training.critics import Critics
+from pegbox.training.feed import Feed
+from pegbox.training.kept import read, result_of
 from pegbox.training.logs import Recorder
 from pegbox.training.loop import better
 from pegbox.training.model import Tuned
 from pegbox.training.plans import plan
-from pegbox.training.prepare import assemble, corpus_rows, loader
-from pegbox.training.probe import by_method
-from pegbox.training.segments import cut, joined
+from pegbox.training.prepare import corpus_rows
 from pegbox.training.session import Session, Shelf
 from pegbox.training.speaking import Speaking
-from pegbox.training.trial import ARTEFACT, AnyEvent, Finished, Started, run_trial
+from pegbox.training.trial import AnyEvent, Finished, Started, run_trial
 from pegbox.training.trials import paired, trials_of
 
 Listener = Callable[[AnyEvent, Path], None]
@@ -48,7 +48,7 @@ class Run:
         if isinstance(tasks.build(self.recipe.task), Speaks):
             raise RecipeError(f"{self.folder}: this run speaks and hears nothing; use 'pegbox say {self.folder} TEXT'")
         rows = [Row(str(path), str(path), {}) for path in paths]
-        return _predict(open_model(self, backbone), rows)
+        return reopened.predict(open_model(self, backbone), rows)
 
     def evaluate(self, split: str = "test", corpus: str | None = None, backbone: str | None = None) -> dict[str, float]:
         """Returns the scores on a split of the run's corpus, or of another one."""
@@ -59,9 +59,10 @@ class Run:
             raise RecipeError(f"{recipe.corpus}: no rows in the split '{split}'")
         task = tasks.build(recipe.task)
         if isinstance(task, Speaks):
-            return task.score(speaking(open_model(self, backbone)).heard(wanted, with_loss=False)[0])
+            lesson = speaking(open_model(self, backbone))
+            return task.score(lesson.heard(_timed(wanted, lesson, recipe), with_loss=False)[0])
         true = [task.truth(row.labels) for row in wanted]
-        said = _predict(open_model(self, backbone), wanted)
+        said = reopened.predict(open_model(self, backbone), wanted)
         rows = [{**each, "true": truth} for each, truth in zip(said, true, strict=True)]
         return task.score(paired(rows, trials_of(recipe, task)))
 
@@ -102,21 +103,12 @@ def train(
 
 def load(folder: str | Path) -> Run:
     """Opens a finished run; of several seeds or folds the one with the best validation score, whose folder it names."""
-    folder = Path(folder)
-    result = _finished(folder)
-    if result is None:
-        unfinished = (folder / "recipe.toml").exists()
-        hint = "the run is not finished; train it again to go on" if unfinished else "no run in this folder"
-        raise RecipeError(f"{folder}: {hint}")
-    if "trials" in result:
-        return load(folder / result["best_trial"])
-    asked = recipe_.make(recipe_.read(folder / "recipe.toml"))  # a search has found its method since
-    return Run(folder, replace(asked, method=result.get("method", asked.method), search=Search()), result)
+    return Run(*read(Path(folder)))
 
 
 def load_trials(folder: str | Path) -> list[Run]:
     """Opens every trial of a finished run, in the order they were made."""
-    result = _finished(Path(folder)) or {}
+    result = result_of(Path(folder)) or {}
     places = [Path(folder) / each["trial"] for each in result["trials"]] if "trials" in result else [folder]
     return [load(place) for place in places]
 
@@ -129,26 +121,21 @@ def open_model(run: Run, backbone: str | None = None, precision: Precision | Non
     Raises:
         WeightsError: when the checkpoint is another one than the run was trained on.
     """
-    tensors, about = read_tensors(run.folder / ARTEFACT)
-    known: Any = about["backbone"]
-    task = tasks.build(run.recipe.task)
-    network = loader(task)(backbone or _source(known), precision or known["precision"])
-    if network.digest != known["digest"]:
-        raise WeightsError(
-            f"{run.folder}: trained on a backbone with digest {known['digest']}; "
-            f"{network.source} has {network.digest}: it is another network or other weights"
-        )
-    choices = by_method(tensors)
-    model = assemble(run.recipe, network, task, tuple(about["vocabulary"]), choices)  # type: ignore[arg-type]
-    model.take_artefact(tensors)
-    model.choose(about.get("chosen", {}))  # type: ignore[arg-type]
-    return model.to(default_device()).eval()
+    return reopened.open_model(run.folder, run.recipe, backbone, precision)
 
 
 def speaking(model: Tuned) -> Speaking:
     """Returns how a synthesis run's model speaks."""
     assert isinstance(model.backbone, Speaker)
-    return Speaking(model, model.backbone, Feed(model.backbone, None))
+    return Speaking(model, model.backbone, Feed(model.backbone, None), Critics(model.task))
+
+
+def _timed(rows: Sequence[Row], lesson: Speaking, recipe: Recipe) -> list[Row]:
+    """Returns rows with the times of their units, which the network finds without its method where they are missing."""
+    lesson.model.delta.detach()
+    found = aligned(rows, lesson.speaker, lesson.task, recipe.cache.folder)
+    lesson.model.delta.attach()
+    return found
 
 
 def as_recipe(recipe: Recipe | str | Path | dict[str, Any]) -> Recipe:
@@ -209,19 +196,9 @@ def _trial_name(recipe: Recipe, seed: int, fold: int | None) -> str:
     return "-".join([*parts, *([f"seed-{seed}"] if len(recipe.seeds) > 1 or not parts else [])])
 
 
-def _finished(folder: Path) -> dict[str, Any] | None:
-    try:
-        result: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as problem:
-        raise RecipeError(f"{folder}/result.json cannot be read: {problem}") from None
-    return result
-
-
 def _trial(session: Session, seed: int, fold: int | None, place: Path, listener: Listener | None) -> dict[str, Any]:
     crew = session.crew
-    result = crew.once(lambda: _finished(place))
+    result = crew.once(lambda: result_of(place))
     if result is not None:
         return result | {"trial": place.name}
     crew.once(lambda: place.mkdir(parents=True, exist_ok=True))
@@ -238,21 +215,3 @@ def _trial(session: Session, seed: int, fold: int | None, place: Path, listener:
             if isinstance(event, Finished):
                 result = event.result | {"trial": place.name}
     return result
-
-
-def _source(known: dict[str, str]) -> str:
-    return known["source"] if Path(known["source"]).exists() else known["resolved"]
-
-
-@torch.no_grad()
-def _predict(model: Tuned, rows: Sequence[Row]) -> list[Prediction]:
-    feed, found = Feed(model.backbone, None), {}
-    assert isinstance(model.task, Hears)  # `Run` has turned the others away
-    device = next(model.head.parameters()).device
-    rows = cut(rows, model.task)
-    for group in in_order(rows, 32.0, 32):
-        batch = feed.batch(group)
-        logits = model(replace(batch, x=batch.x.to(device)))
-        for row, said in zip(group, model.task.decode(logits, batch.frames, model.vocabulary), strict=True):
-            found[row.id] = {"id": row.id, **said}
-    return joined(rows, found, model.task)

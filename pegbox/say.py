@@ -1,24 +1,18 @@
 """Any text as sound by a synthesis run: eSpeak NG makes its phonemes, the network its Mel frames, part by part."""
 
-import re
-import unicodedata
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import soundfile
-import torch
 
-from pegbox.corpora.synthetic._espeak import Synthesizer, Voice, bare
 from pegbox.errors import PegboxError, RecipeError
 from pegbox.run import Run, open_model, speaking
 from pegbox.tasks import Speaks
-from pegbox.training import script
+from pegbox.training.reading import Reader, parts
 from pegbox.training.speaking import Speaking
 
-LONGEST: Final = 30  # words that are spoken in one breath
 PAUSE: Final = 0.25  # seconds between two parts
 
 
@@ -46,29 +40,13 @@ def say(run: Run, text: str, backbone: str | None = None) -> Said:
     model = open_model(run, backbone)
     if not isinstance(model.task, Speaks):
         raise RecipeError(f"{run.folder}: this run hears and cannot speak; 'say' wants one of the task synthesize")
-    lesson, speech = speaking(model), Synthesizer()
-    waves = [_spoken(lesson, speech, part) for part in found]
+    lesson = speaking(model)
+    reader = Reader(lesson.script)
+    waves = [_spoken(lesson, reader, part) for part in found]
     rate = lesson.script.analysis.rate
     silence = np.zeros(round(PAUSE * rate), np.float32)
     whole = [piece for wave in waves for piece in (wave, silence)][:-1]
     return Said(np.concatenate(whole).astype(np.float32), rate, tuple(found))
-
-
-def parts(text: str) -> Iterator[str]:
-    """Yields what is spoken in one breath; refuses a text without anything to say, and letters that are not Latin."""
-    strange = sorted({each for each in text if each.isalpha() and not unicodedata.name(each, "").startswith("LATIN")})
-    if strange:
-        raise RecipeError(
-            f"the text has {len(strange)} letters of another script than Latin, {' '.join(strange[:8])}: the network "
-            "has not learnt to read them; spell them in Latin letters"
-        )
-    pieces = [piece for piece in re.split(r"(?<=[.!?;:])\s+|\n", text) if any(each.isalnum() for each in piece)]
-    if not pieces:
-        raise RecipeError(f"nothing to say: {text[:40]!r} has neither letters nor digits")
-    for piece in pieces:
-        words = piece.split()
-        for start in range(0, len(words), LONGEST):
-            yield " ".join(words[start : start + LONGEST])
 
 
 def write(said: Said, out: Path) -> None:
@@ -79,12 +57,7 @@ def write(said: Said, out: Path) -> None:
         raise PegboxError(f"{out}: cannot be written ({problem}); choose another --out, such as out.wav") from None
 
 
-def _spoken(lesson: Speaking, speech: Synthesizer, part: str) -> np.ndarray:
-    spoken = speech.say(part, Voice(lesson.script.language))
-    times = [(bare(symbol), start, end) for symbol, start, end in spoken.phonemes]
-    rate, least = lesson.script.analysis.rate, 2 * lesson.script.analysis.seconds
-    whole = script.paused(times, len(spoken.wave) / rate, least)
-    symbols = [symbol for unit, _, _ in whole for symbol in lesson.script.spelt(unit)]
-    units = lesson.script.numbers(symbols, repr(part))
+def _spoken(lesson: Speaking, reader: Reader, part: str) -> np.ndarray:
+    units = lesson.script.numbers(reader.units(part), repr(part))
     mel, _ = lesson.speaker.speak(units.to(next(lesson.speaker.core.parameters()).device), lesson.task.voice)
-    return lesson.script.wave(torch.as_tensor(mel).cpu())
+    return lesson.wave(mel)

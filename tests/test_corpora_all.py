@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from _layouts import made, sounds, text
 from test_corpora_feelings import esd, iemocap, meld
-from test_corpora_read import fleurs, l2arctic, libritts, vctk
+from test_corpora_read import fleurs, l2arctic, libritts, ljspeech, vctk
 from test_corpora_sounds import freesound, music, urban
 from test_corpora_speech import libri, vox
 from test_corpora_turns import kaldi, meeting, quesst, voices
@@ -65,6 +65,7 @@ LAYOUTS = {
     "librimix": [(kaldi, {}), (lambda root: kaldi(root, segments=True), {})],
     "librispeech": [(libri, {})],
     "libritts": [(libritts, {})],
+    "ljspeech": [(ljspeech, {})],
     "meld": [(meld, {})],
     "quesst14": [(quesst, {})],
     "rttm": [(lambda root: str(meeting(root, "a", "b")), {"valid": 0.5, "test": 0.0})],

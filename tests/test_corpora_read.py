@@ -1,4 +1,4 @@
-"""VCTK, L2-ARCTIC, LibriTTS and FLEURS: rows from the official layouts, and their traps."""
+"""VCTK, L2-ARCTIC, LibriTTS, LJ Speech and FLEURS: rows from the official layouts, and their traps."""
 
 from collections import Counter
 from pathlib import Path
@@ -114,6 +114,50 @@ def test_libritts_has_two_spellings(tmp_path):
         checked("libritts", root=str(tmp_path))
     with pytest.raises(CorpusError, match=r"no train-other-500 here; unpack https://www\.openslr\.org/60"):
         checked("libritts", root=str(tmp_path), train=["train-other-500"])
+
+
+# --- LJ Speech ----------------------------------------------------------------------------------------------------
+
+
+def ljspeech(root: Path) -> str:
+    names = [f"LJ{chapter:03d}-{n:04d}" for chapter in range(1, 11) for n in (1, 2)]
+    sounds(root, *(f"wavs/{name}.wav" for name in names))
+    spoken = {
+        "LJ001-0001": 'He said "no|He said "no',
+        "LJ002-0002": "in 1825, raison d\u2019être|in eighteen twenty-five",
+    }
+    lines = [f"{name}|{spoken.get(name, 'Dr. A|Doctor A')}" for name in names]
+    lines[-1] = f"{names[-1]}|not normalised"
+    text(root / "metadata.csv", *lines)
+    return str(root)
+
+
+@pytest.mark.parametrize("inside", ["", "LJSpeech-1.1"])
+def test_ljspeech_keeps_chapters_apart_and_quotation_marks_are_text(inside, tmp_path):
+    ljspeech(tmp_path / inside)
+    found = checked("ljspeech", root=str(tmp_path), valid=0.1, test=0.2)
+    assert sizes(found) == (14, 2, 4)
+    assert found["LJ001-0001"].labels == {"transcript": 'He said "no', "chapter": "LJ001"}
+    assert found["LJ002-0002"].labels["transcript"] == "in eighteen twenty-five"
+    assert found["LJ010-0002"].labels["transcript"] == "not normalised"
+    original = checked("ljspeech", root=str(tmp_path), text="original")
+    assert original["LJ002-0002"].labels["transcript"] == "in 1825, raison d\u2019être"
+    assert original["LJ003-0001"].labels["transcript"] == "Dr. A"
+
+
+def test_traps_of_ljspeech(tmp_path):
+    root = Path(ljspeech(tmp_path))
+    lines = (root / "metadata.csv").read_text().splitlines()
+    text(root / "metadata.csv", *lines[2:], lines[2], "LJ099-0001|a|a", "LJ001-0001||")
+    with pytest.raises(CorpusError) as caught:
+        checked("ljspeech", root=str(root))
+    words = str(caught.value)
+    assert "4 faults" in words and "line 19: LJ002-0001 has its id twice" in words
+    assert "line 20: LJ099-0001 has no sound" in words and "line 21: LJ001-0001 has no text" in words
+    assert "LJ001-0002.wav: stands in no line of metadata.csv" in words
+    (root / "metadata.csv").unlink()
+    with pytest.raises(CorpusError, match=r"no metadata\.csv here; unpack https://keithito\.com"):
+        checked("ljspeech", root=str(root))
 
 
 # --- FLEURS -------------------------------------------------------------------------------------------------------

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import soundfile
 from _made import save_hubert, save_tones
-from _recorded import WORDS, fail, record
+from _recorded import WORDS, fail, record, speak
 
 import pegbox
-from pegbox.bench.report import Options, formats, page, write
+from pegbox.bench.report import Options, formats, page, sound, write
 from pegbox.bench.report.board import Board, boards
 from pegbox.bench.report.read import collect
 from pegbox.bench.report.seen import look
@@ -243,6 +243,40 @@ def test_sounds_are_embedded_linked_or_noted(tmp_path: Path) -> None:
     write([runs], tmp_path / "gone", Options(audio="embed"))
     assert shown(tmp_path / "gone")["sounds"] == {}
     assert any("no sounds of folder" in note for note in shown(tmp_path / "gone")["notes"])
+
+
+def test_what_a_synthesis_run_says_stands_beside_its_recording(tmp_path: Path) -> None:
+    for method in ("lora", "bitfit"):
+        speak(tmp_path / "runs" / method, method)
+    write([tmp_path / "runs"], tmp_path / "embed", Options(audio="embed"))
+    data = shown(tmp_path / "embed")
+    assert [run["samples"] for run in data["runs"]] == [[["clip 0", "a b", ""], ["talk/1", "a b", "a"]]] * 2
+    assert sorted(data["said"]) == ["bitfit", "lora"]
+    assert all(set(heard) == {"clip 0", "talk/1"} for heard in data["said"].values())
+    (recordings,) = data["sounds"].values()
+    assert recordings.keys() == {"clip 0", "talk/1"}, "a recording that two runs have said stands once"
+    every = [*data["said"]["lora"].values(), *recordings.values()]
+    assert all(address.startswith("data:audio/mpeg;base64,") for address in every) and data["notes"] == []
+    write([tmp_path / "runs"], tmp_path / "link", Options(audio="link"))
+    assert shown(tmp_path / "link")["said"]["lora"]["talk/1"] == "../runs/lora/samples/talk-1-said.wav"
+    write([tmp_path / "runs"], tmp_path / "none")
+    assert shown(tmp_path / "none")["said"] == shown(tmp_path / "none")["sounds"] == {}
+
+
+def test_samples_stop_where_the_page_is_full_and_a_broken_one_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speak(tmp_path / "runs" / "whole")
+    write([tmp_path / "runs"], tmp_path / "first", Options(audio="embed"))
+    lengths = [len(address) for address in shown(tmp_path / "first")["said"]["whole"].values()]
+    monkeypatch.setattr(sound, "LIMIT", lengths[0] + 10)
+    write([tmp_path / "runs"], tmp_path / "second", Options(audio="embed"))
+    held = shown(tmp_path / "second")
+    assert list(held["said"]["whole"]) == ["clip 0"] and held["sounds"] == {}
+    monkeypatch.undo()
+    (tmp_path / "runs" / "whole" / "samples" / "clip 0-said.wav").write_bytes(b"broken")
+    write([tmp_path / "runs"], tmp_path / "third", Options(audio="embed"))
+    assert any("no sounds of whole: " in note for note in shown(tmp_path / "third")["notes"])
 
 
 def test_names_tell_several_folders_apart(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from shutil import which
 from typing import Any
 
 import pytest
-from _recorded import WORDS, fail, record
+from _recorded import WORDS, fail, record, speak
 
 from pegbox.bench import matrix
 from pegbox.bench.report import Options, write
@@ -28,11 +28,12 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
         wer = {"metric": "wer", "task": "ctc", "score": 0.9 - 0.1 * place, "method": method}
         record(folder / "runs" / f"asr-{place}", [("a b", "a")] * 4, **wer, cell={"task": "asr"}, delta=10**place)
     record(folder / "runs" / "other", cell={"suite": "sure"}, method="full")
+    speak(folder / "runs" / "voice", HOSTILE, cell={"task": "voice", "suite": "spoken"})
     fail(folder / "runs" / "failed", message=HOSTILE)
     task = {"name": "ks", "task": 'classify(label="word")', "corpus": 'speech_commands(root="{data}")'}
     made = {"name": "later", "backbones": ["tiny"], "methods": ["lora", "bitfit"], "seeds": [0, 1], "tasks": [task]}
     Store(folder / "runs" / "later").keep(matrix.make(made), 4, 1, {("ks", "tiny", "bitfit"): HOSTILE})
-    files = write([folder / "runs"], folder / "report", Options("A page", published="all"))
+    files = write([folder / "runs"], folder / "report", Options("A page", published="all", audio="link"))
     return files[0].resolve().as_uri()
 
 
@@ -154,6 +155,21 @@ def test_what_is_not_done_yet_is_listed_and_counted(page: Any) -> None:
     listed.locator("tbody tr").first.wait_for()
     assert [row.split("\t")[0] for row in listed.locator("tbody tr").all_inner_texts()] == ["waiting"] * 2 + ["skipped"]
     assert HOSTILE in listed.inner_text() and "2 waiting" in page.locator("#top").inner_text()
+
+
+def test_samples_of_synthesis_are_played_beside_their_recordings(page: Any) -> None:
+    page.select_option("#filters select", label="spoken")
+    listed = page.locator("#spoken")
+    listed.scroll_into_view_if_needed()
+    listed.locator("tbody tr").first.wait_for()
+    assert listed.locator("tbody tr").count() == 2 and listed.locator("audio").count() == 4
+    assert HOSTILE in listed.inner_text() and "talk/1" in listed.inner_text()
+    sources = [each.get_attribute("src") for each in listed.locator("tbody tr").first.locator("audio").all()]
+    assert [source.rpartition("/")[2] for source in sources] == ["clip%200-said.wav", "clip%200-reference.wav"]
+    played = "async (audio) => { await audio.play(); return audio.duration; }"
+    assert listed.locator("audio").first.evaluate(played) == pytest.approx(0.25)
+    page.click("#board .cell button >> nth=0")
+    assert page.locator("#dialog audio").count() == 4 and "null" not in page.locator("#dialog").inner_text()
 
 
 def test_light_and_dark_can_be_changed(page: Any) -> None:

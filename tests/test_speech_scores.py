@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pegbox.mel import Analysis, cepstra
-from pegbox.tasks._speech_scores import DECIBELS, Heard, compare, mean_scores, warp
+from pegbox.mel import Analysis, cepstra, warp
+from pegbox.tasks._speech_scores import DECIBELS, Heard, compare, mean_scores
 
 needs_pyworld = pytest.mark.skipif(not find_spec("pyworld"), reason="pyworld is not installed: pegbox[speech]")
 ANALYSIS = Analysis()
@@ -80,6 +80,15 @@ def test_pitch_and_voicing_of_a_set_are_averaged_over_its_frames() -> None:
     assert found["voicing_error"] == 0.25 and found["duration_error"] == 5.0
     silent = compare(heard(one), heard(one)) | {"duration_error": 0.0}
     assert math.isnan(mean_scores([silent])["log_f0_rmse"])
+
+
+def test_error_rates_of_a_set_are_sums_over_sums_and_similarity_is_a_mean() -> None:
+    clips = [
+        {"speaker_similarity": 0.5, "wer": (1, 2), "cer": (3, 10)},
+        {"speaker_similarity": 1.0, "wer": (0, 6), "cer": (0, 20)},
+    ]
+    assert mean_scores(clips) == {"speaker_similarity": 0.75, "wer": 1 / 8, "cer": 0.1}
+    assert mean_scores([{"per": [5, 4]}]) == {"per": 1.25}
 
 
 @needs_pyworld

@@ -18,9 +18,10 @@ from pegbox.corpora.synthetic._espeak import Synthesizer, Voice, bare
 from pegbox.errors import PegboxError, RecipeError
 from pegbox.mel import cepstra
 from pegbox.run import Run
-from pegbox.say import LONGEST, Said, say, write
+from pegbox.say import Said, say, write
 from pegbox.tasks._speech_scores import warped
 from pegbox.training import script
+from pegbox.training.reading import LONGEST
 from pegbox.training.speaking import script_of
 
 FOLDER = backbones.shipped()["tiny_voice"]

@@ -10,6 +10,7 @@ from pegbox.backbones._load import bare_outline, drawn, from_config, load, load_
 from pegbox.backbones._speaker import Speaker, load_speaker, outline_speaker
 from pegbox.backbones._speech import padding_mask
 from pegbox.backbones._synthesis import Synthesis, Taught
+from pegbox.backbones._vocoder import Vocoder, load_vocoder, outline_vocoder
 
 __all__ = [
     "Backbone",
@@ -26,6 +27,7 @@ __all__ = [
     "State",
     "Synthesis",
     "Taught",
+    "Vocoder",
     "Weights",
     "bare_outline",
     "drawn",
@@ -35,9 +37,11 @@ __all__ = [
     "load",
     "load_speaker",
     "load_synthesis",
+    "load_vocoder",
     "locate",
     "outline",
     "outline_speaker",
+    "outline_vocoder",
     "padding_mask",
     "shipped",
     "tables",

@@ -33,9 +33,9 @@ def load(source: str, precision: Precision = "fp32") -> Backbone:
     if found is not None:
         core, front, family = found
         return Backbone(family, core, front, source, precision)
-    with _quiet():
+    with quiet():
         config, front, family = _read(source)
-        model, absent = _from_pretrained(source, config, family.network)
+        model, absent = from_pretrained(source, config, family.network)
     inside = f"{family.inside}." if family.inside else ""
     read = (name.removeprefix(inside) for name in absent if name.startswith(inside))
     _refuse(source, family, [name for name in read if family.reads(name)])
@@ -51,14 +51,14 @@ def load_synthesis(source: str) -> tuple[Synthesis, nn.Module]:
         WeightsError: when there is no such checkpoint, or it lacks tensors of the model.
         RecipeError: when the network is an encoder.
     """
-    with _quiet():
+    with quiet():
         config, table = _recognised(source)
         if not isinstance(table, Synthesis):
             raise RecipeError(
                 f"{source}: {table.name} is an encoder, which makes no speech; choose a checkpoint of "
                 "fastspeech2_conformer, speecht5 or vits"
             )
-        model, absent = _from_pretrained(source, config, table.checkpoints[config.model_type])
+        model, absent = from_pretrained(source, config, table.checkpoints[config.model_type])
     _refuse(source, table, absent)
     return table, model.eval()
 
@@ -77,7 +77,7 @@ def _shaped(source: str, device: str, precision: Precision) -> Backbone:
     found = _own(source)
     if found is not None:
         return _moved(*found, source, device, precision)
-    with _quiet():
+    with quiet():
         config, front, family = _read(source)
     return from_config(config, front, source, device=device, precision=precision, family=family)
 
@@ -86,7 +86,7 @@ def bare_outline(source: str) -> tuple[Table, nn.Module, Sites]:
     """Returns table, core and sites of any network that methods attach to, without weights, on the meta device."""
     found = _own(source)
     if found is None:
-        with _quiet():
+        with quiet():
             config, table = _recognised(source)
         if isinstance(table, Synthesis):
             with torch.device("meta"):
@@ -117,7 +117,7 @@ def _kernel(network: Any) -> str:
     return "sdpa" if network._supports_sdpa else "eager"  # WavLM's is Pegbox's own, and fused all the same
 
 
-def _from_pretrained(source: str, config: Any, name: str) -> tuple[Any, list[str]]:
+def from_pretrained(source: str, config: Any, name: str) -> tuple[Any, list[str]]:
     """Returns the model of that class, and which of its tensors the checkpoint lacks or has in another shape."""
     network = getattr(transformers, name)
     try:
@@ -139,7 +139,7 @@ def _refuse(source: str, table: Table, missing: list[str]) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silences the library's load report: Pegbox checks the missing tensors itself."""
     level, bar = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
     hf_logging.set_verbosity_error()

@@ -44,7 +44,8 @@ class Speaker(nn.Module):
     @property
     def depth(self) -> int:
         """The number of blocks of all stacks."""
-        return self.sites().depth
+        lists = (self.core.get_submodule(stack.blocks) for stack in self.family.stacks)
+        return sum(1 for blocks in lists for _ in blocks.children())  # no weight is looked at: a method may make it
 
     @property
     def hop(self) -> int:

@@ -56,5 +56,6 @@ class Synthesis:
 
 
 def like(roles: Mapping[str, Where], changed: Mapping[str, Where]) -> Mapping[str, Where]:
-    """Returns the sites of kindred blocks, some of them changed, without `enter`, which synthesis networks lack."""
-    return MappingProxyType({role: changed.get(role, where) for role, where in roles.items() if role != "enter"})
+    """Returns the sites of kindred blocks, some of them changed; `enter` only where it is among those."""
+    kept = {role: where for role, where in roles.items() if role != "enter" or role in changed}
+    return MappingProxyType({role: changed.get(role, where) for role, where in kept.items()})

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pegbox.attention import attend, by_head, memory_edited
 from pegbox.backbones import _conformer, _ready
-from pegbox.backbones._family import Stack, Undo, Weights
+from pegbox.backbones._family import Entry, Stack, Undo, Weights
 from pegbox.backbones._synthesis import Lessons, Synthesis, Taught, like
 from pegbox.errors import RecipeError
 
@@ -41,21 +41,22 @@ def attention(
 
 
 def ready(core: Any) -> Undo:
-    """Puts the attention above into every block, holds the batch norms still, and lets methods find the real frames."""
-    blocks = [*core.encoder.conformer_layers, *core.decoder.conformer_layers]
-    return _ready.undo_all(
-        [_ready.instead((block.self_attn for block in blocks), attention), _ready.still(core), *map(_named, blocks)]
-    )
+    """Puts the attention above into every block, lets its places follow prompts, and holds the batch norms still."""
+    stacks = (core.encoder, core.decoder)
+    modules = [block.self_attn for stack in stacks for block in stack.conformer_layers]
+    return _ready.undo_all([_ready.instead(modules, attention), _ready.still(core), *map(_places_for_prompts, stacks)])
 
 
-def _named(block: nn.Module) -> Undo:
-    """Hands a block's arguments on by name: the library passes the mask by position, behind the places."""
+def _places_for_prompts(stack: Any) -> Undo:
+    """Gives the attention a table as long as what it sees, prompts included."""
 
-    def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        names = ("pos_emb", "attention_mask", "output_attentions")
-        return args[:1], dict(zip(names, args[1:], strict=False)) | kwargs
+    def hook(_: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Any]) -> Any:
+        if kwargs["pos_emb"].shape[1] == 2 * args[0].shape[1] - 1:
+            return None
+        return args, {**kwargs, "pos_emb": stack.pos_enc(args[0])[1]}
 
-    return block.register_forward_pre_hook(hook, with_kwargs=True).remove
+    modules = (block.self_attn for block in stack.conformer_layers)
+    return _ready.undo_all(module.register_forward_pre_hook(hook, with_kwargs=True).remove for module in modules)
 
 
 def norms_first(config: Any) -> bool:
@@ -99,6 +100,7 @@ def speak(core: Any, units: Tensor, voice: int) -> tuple[Tensor, Tensor]:
 _ROLES: Final = like(
     _conformer.ROLES,
     {
+        "enter": Entry(""),
         "up": Weights("feed_forward.conv1"),
         "down": Weights("feed_forward.conv2"),
         "ffn": "feed_forward",

@@ -26,7 +26,7 @@ CELL: Final = "cell.json"
 ERROR: Final = "error.json"
 RECIPE: Final = "recipe.toml"
 RESULT: Final = "result.json"
-_PATHS: Final = ("root", "path", "folder")  # options of a corpus that say where it lies, not what it is
+_PATHS: Final = ("root", "path", "folder", "verifier", "transcriber")  # options that say where something lies
 _NEEDED: Final = ("metric", "better", "scores", "parameters", "seconds")
 
 

@@ -10,6 +10,8 @@ from pegbox import registry
 from pegbox.tasks._speech_scores import Heard
 
 __all__ = [
+    "Aligns",
+    "Asks",
     "Cuts",
     "Heard",
     "Hears",
@@ -23,6 +25,7 @@ __all__ = [
     "Speaks",
     "Task",
     "Tunes",
+    "Vocodes",
     "Writes",
     "build",
     "tuned",
@@ -91,6 +94,33 @@ class Speaks(Protocol):
 
     def judge(self, said: Heard, true: Heard) -> dict[str, float]:
         """Returns how far sound is from a recording."""
+
+
+@runtime_checkable
+class Aligns(Protocol):
+    """A task that can learn clips without the times of their units, which the network's own speech then tells."""
+
+    @property
+    def aligned_by(self) -> tuple[str, str] | None:
+        """The label that holds a clip's units, and that of the text from which they are read where it is missing."""
+
+
+@runtime_checkable
+class Vocodes(Protocol):
+    """A task whose network's frames become sound by a learnt network, where one is named."""
+
+    @property
+    def vocoder(self) -> str:
+        """Its hub id or folder; empty for Griffin-Lim."""
+
+
+@runtime_checkable
+class Asks(Protocol):
+    """A task that has finished runs of other tasks hear what its network says, once training is over."""
+
+    @property
+    def critics(self) -> Mapping[str, str]:
+        """The folder of a run for each task that is asked: `verify`, `ctc`."""
 
 
 @runtime_checkable

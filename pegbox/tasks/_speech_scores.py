@@ -13,6 +13,10 @@ from typing import Any, Final
 
 import numpy as np
 
+from pegbox.mel import warp
+
+MEANS: Final = ("mel_mcd", "mcd", "mcd_unwarped", "duration_error", "speaker_similarity")
+RATES: Final = ("wer", "cer", "per")  # a clip has the pair of edits and of what should have been said
 DECIBELS: Final = 10 * math.sqrt(2) / math.log(10)
 
 
@@ -45,22 +49,6 @@ def compare(said: Heard, true: Heard) -> dict[str, float]:
     }
 
 
-def warp(costs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # (time, other time) → (pairs,), (pairs,)
-    """Returns the pairs of the cheapest path from the first frames to the last (Sakoe and Chiba, 1978).
-
-    A step goes one frame ahead in either clip or in both, and each pair on the path costs once.
-    """
-    rows, columns = costs.shape
-    total = np.full((rows + 1, columns + 1), np.inf)
-    total[0, 0] = 0.0
-    for sum_ in range(rows + columns - 1):  # along the diagonals, none of whose cells needs another
-        row = np.arange(max(0, sum_ - columns + 1), min(rows, sum_ + 1))
-        column = sum_ - row
-        before = np.minimum(np.minimum(total[row, column], total[row, column + 1]), total[row + 1, column])
-        total[row + 1, column + 1] = costs[row, column] + before
-    return _path(total)
-
-
 def warped(said: np.ndarray, true: np.ndarray) -> float:  # (time, order), (other time, order)
     """Returns the mel-cepstral distortion in dB of frames paired by dynamic time warping."""
     costs = _costs(said, true)
@@ -72,10 +60,13 @@ def mean_scores(clips: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     squared ln F0 difference over all pairs that are voiced in both, and the share of all pairs with a voicing error.
 
     Clips without pairs have not become sound: they have the means alone. Without a pair that is voiced in both the
-    pitch has no score, NaN.
+    pitch has no score, NaN. Where runs of other tasks have heard the clips, `speaker_similarity` is a mean, and each
+    error rate all edits divided by all that should have been said.
     """
-    kinds = [name for name in ("mel_mcd", "mcd", "mcd_unwarped", "duration_error") if name in clips[0]]
-    means = {name: math.fsum(clip[name] for clip in clips) / len(clips) for name in kinds}
+    means = {name: math.fsum(clip[name] for clip in clips) / len(clips) for name in MEANS if name in clips[0]}
+    for name in (name for name in RATES if name in clips[0]):
+        edits, wanted = (sum(counts) for counts in zip(*(clip[name] for clip in clips), strict=True))
+        means[name] = edits / wanted
     if "pairs" not in clips[0]:
         return means
     squares, voiced, wrong, pairs = (
@@ -90,14 +81,3 @@ def mean_scores(clips: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 def _costs(said: np.ndarray, true: np.ndarray) -> np.ndarray:
     distances: np.ndarray = DECIBELS * np.linalg.norm(said[:, None] - true[None], axis=2)
     return distances
-
-
-def _path(total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    row, column = total.shape[0] - 1, total.shape[1] - 1
-    pairs = [(row - 1, column - 1)]
-    while row > 1 or column > 1:
-        steps = ((row - 1, column - 1), (row - 1, column), (row, column - 1))
-        row, column = min(steps, key=lambda place: total[place])  # a tie goes to the step in both
-        pairs.append((row - 1, column - 1))
-    here, there = zip(*reversed(pairs), strict=True)
-    return np.array(here), np.array(there)

@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 
 from pegbox import backbones, tasks
-from pegbox.backbones import Network, Precision
+from pegbox.backbones import Network, Precision, Speaker
 from pegbox.recipe import Recipe
+from pegbox.training.aligned import aligned
 from pegbox.training.crew import Crew, accelerator
 from pegbox.training.model import Tuned
 from pegbox.training.prepare import (
@@ -81,8 +82,11 @@ class Session:
             self._shelf.put(self.backbone)
 
     def data(self, fold: int | None) -> Data:
-        """Returns the rows of one trial."""
-        return data_of(corpus_rows(self.recipe, fold), self.task, self.backbone)
+        """Returns the rows of one trial; nothing may be attached to the backbone, which may have to align them."""
+        rows = corpus_rows(self.recipe, fold)
+        if isinstance(self.backbone, Speaker):
+            rows = aligned(rows, self.backbone, self.task, self.recipe.cache.folder)
+        return data_of(rows, self.task, self.backbone)
 
     def model(self, recipe: Recipe, data: Data, seed: int, choices: Choices | None) -> Tuned:
         """Returns a fresh model of a recipe with one method, its numbers drawn from the seed."""

@@ -25,13 +25,13 @@ from pegbox.training.contest import Contest
 from pegbox.training.crew import Crew
 from pegbox.training.entrant import Judged, Tried
 from pegbox.training.feed import HELD_BYTES, Feed
+from pegbox.training.kept import ARTEFACT
 from pegbox.training.loop import Event, Step, Stopped, Validated
 from pegbox.training.prepare import corpus_digest, count, features_of, frames_of, notes_on
 from pegbox.training.session import Clock, Session, threads
 from pegbox.training.speaking import Speaking
 from pegbox.training.trials import paired, trials_of
 
-ARTEFACT: Final = "delta.safetensors"
 SAMPLES: Final = 3  # test clips that a synthesis run leaves as sound
 
 

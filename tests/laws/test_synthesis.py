@@ -171,11 +171,7 @@ def test_methods_that_look_across_frames_are_told_which_are_real(name):
 @pytest.mark.parametrize(
     ("name", "spec", "message"),
     [
-        (
-            "fastspeech2_conformer",
-            "deep_prompt",
-            "fastspeech2_conformer has no site 'enter'; it has q, k, v, o, memory",
-        ),
+        ("vits", "deep_prompt", "vits has no site 'enter'; it has q, k, v, o, memory"),
         ("speecht5", "ipet", "speecht5 has no site 'enter'"),
         ("vits", 'lora(blocks="flow.*")', "vits: the chosen blocks have none of the sites q, v; they have up, down"),
         ("vits", 'bottleneck(at=["up"])', r"'encoder\.0\.up' gives \(batch, channels, time\), and only its weight"),

@@ -72,6 +72,21 @@ def test_a_prefix_has_no_place_beside_the_near_places_of_vits():
     assert_close(attention(wide)[0], attention.out_proj(said.flatten(1))[None])
 
 
+@pytest.mark.parametrize("stack", ["encoder", "decoder"])
+def test_prompts_of_fastspeech2_are_frames_before_the_others(stack):
+    """What a block makes of prompts and frames together, places and mask among them, less the prompts' own places."""
+    model, x = network("fastspeech2_conformer").eval(), torch.randn(2, 6, 32)
+    holder, real = model.get_submodule(stack), torch.arange(6) < torch.tensor([[6], [4]])
+    block, mask = holder.conformer_layers[1], real[:, None].long()
+    delta = pegbox.attach(model, 'deep_prompt(length=3, start="ones")')
+    perturb(delta)
+    prompts = delta.edits[f"deep_prompt:{stack}/1/enter"].frames.detach().expand(2, -1, -1)
+    said = block(x, holder.pos_enc(x)[1], mask)[0].detach()
+    delta.detach()
+    wider, open_ = torch.cat([prompts, x], 1), torch.cat([torch.ones(2, 1, 3, dtype=torch.long), mask], 2)
+    assert_close(said, block(wider, holder.pos_enc(wider)[1], open_)[0][:, 3:].detach())
+
+
 def test_speecht5_says_frame_by_frame_what_it_is_trained_to_say_at_once():
     torch.manual_seed(7)
     config = CONFIGS["speecht5"]()

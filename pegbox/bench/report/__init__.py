@@ -25,8 +25,8 @@ Published = Literal["suite", "all", "none"]
 
 @dataclass(frozen=True)
 class Options:
-    """What a report shows. `audio`: sounds of clips that runs got wrong; `published`: others' numbers of the same
-    suites, all of them, or none; `resamples`: draws of the bootstrap, 0 for no intervals."""
+    """What a report shows. `audio`: sounds of clips that runs got wrong or have said; `published`: others' numbers of
+    the same suites, all of them, or none; `resamples`: draws of the bootstrap, 0 for no intervals."""
 
     title: str = "Pegbox report"
     audio: Mode = "none"
@@ -49,7 +49,7 @@ def write(
     looked = [(run, look(run)) for run in watch(found.runs)]
     made = boards(found.runs, {run.name: seen.evidence for run, seen in looked}, options.resamples)
     numbers = _published(options.published, {run.cell.suite for run in found.runs})
-    heard = sounds(((run, seen.worst) for run, seen in looked), options.audio, out)
+    heard = sounds(looked, options.audio, out)
     about = _about(options, found)
     shown = page.data(about, made, looked, found, numbers, heard)
     try:

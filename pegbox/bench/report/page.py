@@ -35,9 +35,6 @@ def data(
 ) -> dict[str, Any]:
     """Returns all that the page shows, as JSON can hold it."""
     places = {run.name: place for place, (run, _) in enumerate(looked)}
-    heard: dict[str, dict[str, str]] = {}
-    for (corpus, clip), address in sounds.addresses.items():
-        heard.setdefault(corpus, {})[clip] = address
     return {
         "about": dict(about),
         "boards": [_board(board, places) for board in boards],
@@ -50,7 +47,8 @@ def data(
         "failed": [asdict(each) for each in found.failed],
         "published": [asdict(number) for number in numbers],
         "certainties": dict(CERTAINTIES),
-        "sounds": heard,
+        "sounds": _by_owner(sounds.addresses),
+        "said": _by_owner(sounds.said),
         "notes": [*(note for _, seen in looked for note in seen.notes), *_notes(boards), *sounds.notes],
     }
 
@@ -100,6 +98,13 @@ def again(run: Recorded) -> str:
     fold = run.result.get("fold")
     words += [] if fold is None else ["--set", f"folds=[{fold}]"]
     return shlex.join([*words, "--out", f"again/{run.name}"])
+
+
+def _by_owner(addresses: Mapping[tuple[str, str], str]) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for (owner, clip), address in addresses.items():
+        found.setdefault(owner, {})[clip] = address
+    return found
 
 
 def _board(board: Board, places: Mapping[str, int]) -> dict[str, Any]:
@@ -161,6 +166,7 @@ def _run(run: Recorded, seen: Seen) -> dict[str, Any]:
         "confusion": [[place[true], place[said], count] for (true, said), count in seen.confusion.items()],
         "worst": [[clip.id, clip.true, clip.said, _short(clip.wrong)] for clip in seen.worst],
         "importance": seen.importance,
+        "samples": [[each.id, each.true, each.heard] for each in seen.samples],
         "corpus": run.settings["corpus"],
         "recipe": run.recipe,
         "again": again(run),

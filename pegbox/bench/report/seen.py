@@ -1,10 +1,11 @@
-"""What one run's files show: evidence of its score, curve, layer weights, confusions, worst clips, importance."""
+"""What one run's files show: evidence, curve, layer weights, confusions, worst clips, importance, what it has said."""
 
 import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -33,6 +34,17 @@ class Clip:
 
 
 @dataclass(frozen=True)
+class Sample:
+    """A test clip as a synthesis run has said it, and its recording; `heard` is what a transcriber understood."""
+
+    id: str
+    true: str
+    heard: str
+    said: Path
+    reference: Path
+
+
+@dataclass(frozen=True)
 class Point:
     """One validation: step, training loss, validation loss and score."""
 
@@ -52,6 +64,7 @@ class Seen:
     confusion: Mapping[tuple[str, str], int]  # (true, said) → clips
     worst: tuple[Clip, ...]
     importance: Mapping[str, Any]
+    samples: tuple[Sample, ...]
     notes: tuple[str, ...]
 
 
@@ -67,6 +80,7 @@ def look(run: Recorded) -> Seen:
         confusion=_confusion(run, rows),
         worst=_worst(run, rows),
         importance=_importance(run),
+        samples=_samples(run, rows),
         notes=tuple(notes),
     )
 
@@ -147,3 +161,16 @@ def _importance(run: Recorded) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _samples(run: Recorded, rows: Sequence[Mapping[str, Any]]) -> tuple[Sample, ...]:
+    """Returns the clips of which sound and recording lie in the run's `samples`, in the order of its predictions."""
+    found = []
+    for row in rows:
+        said, reference = (
+            run.folder / "samples" / f"{str(row['id']).replace('/', '-')}-{kind}.wav" for kind in ("said", "reference")
+        )
+        if said.is_file() and reference.is_file():
+            texts = (_cut(str(row["true"])), _cut(str(row.get("heard", ""))))
+            found.append(Sample(str(row["id"]), *texts, said, reference))
+    return tuple(found)

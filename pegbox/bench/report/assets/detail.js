@@ -53,6 +53,7 @@ function drawRun(body, run) {
   const boxes = later.filter(([there]) => there).map(([, title, draw]) => [draw, make("div", {}, make("h3", {}, title), make("div", { class: "chart low" }))]);
   charts.append(...boxes.map(([, box]) => box)); // all of them first: a chart takes the width that it finds
   for (const [draw, box] of boxes) draw(box.lastChild, run);
+  if (run.samples.length) body.append(make("div", {}, make("h3", {}, "What it says"), sayMissing(), spokenTable(run.samples.map((sample) => [run, sample]), false)));
   if (run.worst.length) body.append(make("h3", {}, "Worst clips"), worstTable(run));
   if (Object.keys(run.importance).length) {
     const [box, draw] = importanceCharts(Object.entries(run.importance));
@@ -90,8 +91,33 @@ function runConfusion(chart, run) {
 }
 
 function player(corpus, clip) {
-  const address = data.sounds[corpus]?.[clip];
+  return played(data.sounds[corpus]?.[clip]);
+}
+
+function played(address) {
   return address ? make("audio", { controls: true, preload: "none", src: address }) : null;
+}
+
+// What synthesis runs say of test clips, each beside its recording.
+function spokenTable(samples, several) {
+  const heard = samples.some(([, sample]) => sample[2]);
+  return grid([
+    { key: "id", name: "clip", text: true, wrap: true, value: ([, sample]) => sample[0] },
+    ...(several ? ["task", "backbone", "method", "seed"].map((key) => ({ key, name: key, text: true, value: ([run]) => run[key] })) : []),
+    { key: "true", name: "text", text: true, wrap: true, value: ([, sample]) => sample[1] },
+    heard && { key: "heard", name: "understood", text: true, wrap: true, value: ([, sample]) => sample[2] },
+    { key: "said", name: "as said", text: true, show: ([run, sample]) => played(data.said[run.name]?.[sample[0]]) || none() },
+    { key: "recording", name: "recording", text: true, show: ([run, sample]) => player(run.corpus, sample[0]) || none() },
+  ].filter(Boolean), samples, { sort: { key: "id", up: true }, step: 30 });
+}
+
+function sayMissing() {
+  return data.about.audio === "none" ? make("p", { class: "say" }, "This report was made without sounds; the option --audio embed puts them into the page.") : null;
+}
+
+function drawSpoken(body) {
+  const runs = new Set(rowsShown().flatMap((row) => columnsShown().flatMap((column) => row.cells[column.task]?.runs || [])));
+  fill(body, sayMissing(), spokenTable([...runs].flatMap((place) => data.runs[place].samples.map((sample) => [data.runs[place], sample])), true));
 }
 
 function worstTable(run) {
@@ -117,7 +143,7 @@ function drawHard(body) {
   }
   const said = (clip) => [...clip.said].sort((a, b) => b[1] - a[1]).slice(0, 3).map(([text, count]) => (count > 1 ? `${text} (${count}×)` : text)).join(", ");
   const audio = Object.keys(data.sounds).length > 0;
-  fill(body, audio ? null : make("p", { class: "say" }, "This report was made without sounds; the option --audio embed puts them into the page."), grid([
+  fill(body, sayMissing(), grid([
     { key: "task", name: "task", text: true, value: (clip) => clip.task },
     { key: "id", name: "clip", text: true, wrap: true, value: (clip) => clip.id },
     { key: "true", name: "true", text: true, wrap: true, value: (clip) => clip.true },

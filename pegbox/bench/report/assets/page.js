@@ -82,6 +82,7 @@ function sections() {
     boards && ["tradeoffs", "Score against cost", "Up is better. A colour a method, a sign a backbone; nothing beats the dotted front in both.", drawTradeoffs],
     boards && ["learning", "Learning curves", null, drawCurves],
     boards && ["errors", "Clips that are hard", "Clips that most runs have among their worst. A run's own confusions and worst clips open with its score.", drawHard],
+    boards && data.runs.some((run) => run.samples.length) && ["spoken", "What was said", "Test clips as synthesis runs say them, each beside its recording.", drawSpoken],
     boards && ["layersum", "Layers", "Softmax weights of the trained layer sum, mean over a cell's runs. State 0 is what enters the first block.", drawLayers],
     boards && data.runs.some((run) => Object.keys(run.importance).length) && ["children", "Child networks", "Where the task's gradient says importance lies, before training.", drawImportance],
     data.runs.length && ["runs", "All runs", null, drawRuns],

@@ -1,0 +1,69 @@
+"""HiFi-GAN (Kong et al., 2020, arXiv:2010.05646): a learnt network that makes sound of Mel frames, by transformers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Final
+
+import transformers
+from torch import nn
+
+from pegbox.backbones import _load
+from pegbox.errors import WeightsError
+
+_NETWORKS: Final[Mapping[str, str]] = {
+    "fastspeech2_conformer_hifigan": "FastSpeech2ConformerHifiGan",
+    "fastspeech2_conformer_with_hifigan": "FastSpeech2ConformerWithHifiGan",
+}
+
+
+@dataclass(frozen=True)
+class Vocoder:
+    """What a vocoder reads and makes. `rate` is None where its checkpoint does not say it."""
+
+    bands: int
+    hop: int  # samples a frame
+    rate: int | None
+
+
+def outline_vocoder(source: str) -> Vocoder:
+    """Returns what a vocoder reads and makes; reads no weights.
+
+    Raises:
+        WeightsError: when there is no such checkpoint, or it is no HiFi-GAN.
+    """
+    config = _config(source)
+    own = config.vocoder_config if config.model_type.endswith("with_hifigan") else config
+    rate = own.to_dict().get("sampling_rate")
+    return Vocoder(own.model_in_dim, prod(own.upsample_rates), None if rate is None else int(rate))
+
+
+def load_vocoder(source: str) -> nn.Module:
+    """Returns a frozen vocoder of a hub id or a local folder: (time, bands) → (samples,).
+
+    Of a checkpoint that holds a synthesis network and its vocoder it is the vocoder.
+
+    Raises:
+        WeightsError: when there is no such checkpoint, it is no HiFi-GAN, or lacks tensors.
+    """
+    with _load.quiet():
+        config = _config(source)
+        model, absent = _load.from_pretrained(source, config, _NETWORKS[config.model_type])
+    inside = "vocoder." if config.model_type.endswith("with_hifigan") else ""
+    missing = [name for name in absent if name.startswith(inside)]
+    if missing:
+        raise WeightsError(f"{source}: {len(missing)} tensors of the vocoder are not in the checkpoint: {missing[:4]}")
+    vocoder: nn.Module = model.get_submodule(inside.rstrip("."))
+    return vocoder.eval().requires_grad_(False)
+
+
+def _config(source: str) -> Any:
+    try:
+        config = transformers.AutoConfig.from_pretrained(source)
+    except (OSError, ValueError) as problem:
+        raise WeightsError(f"{source}: no vocoder can be read here: {str(problem).partition(chr(10))[0]}") from problem
+    if config.model_type not in _NETWORKS:
+        raise WeightsError(
+            f"{source}: a network of type '{config.model_type}' is no vocoder; known: {', '.join(_NETWORKS)}"
+        )
+    return config
