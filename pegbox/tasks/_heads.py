@@ -121,7 +121,9 @@ class Recurrent(nn.Module):
 def _lstm(x: Tensor, weights: list[nn.Parameter]) -> Tensor:  # (batch, time, in) → (batch, time, hidden)
     start = torch.zeros(1, len(x), weights[1].shape[1], device=x.device)
     with torch.autocast(x.device.type, enabled=False):  # not every processor has LSTMs in half precision
-        return torch.lstm(x.float(), (start, start), tuple(weights), True, 1, 0.0, False, False, True)[0]
+        return torch.lstm(
+            x.float(), (start, start), tuple(weights), True, 1, 0.0, torch.is_grad_enabled(), False, True
+        )[0]
 
 
 def _backwards(frames: Tensor, length: int) -> Tensor:  # (batch,) → (batch, time)
