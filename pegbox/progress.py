@@ -11,9 +11,11 @@ from rich.table import Table
 
 from pegbox.errors import RecipeError
 from pegbox.training.entrant import Judged, Tried
+from pegbox.training.filling import Cached
+from pegbox.training.headstart import Headed
 from pegbox.training.loop import Step, Validated
 from pegbox.training.plans import Plan
-from pegbox.training.trial import AnyEvent, Cached, Started
+from pegbox.training.trial import AnyEvent, Started
 
 
 class Display:
@@ -52,6 +54,8 @@ class Display:
                 self._started(event)
             case Cached(done, total):
                 self._show("cache", done / total, f"{done}/{total} clips")
+            case Headed(event=Step() as first):
+                self._show("head", first.progress, f"the head alone: loss {first.loss:.3f}")
             case Step():
                 self._step(event)
             case Validated():

@@ -15,7 +15,10 @@ import tomlkit
 from pegbox import registry
 from pegbox.errors import RecipeError, nearest
 
-_YOUNGER: Final = (("search", "minutes"), *(("train", name) for name in ("mask_bands", "mask_frames", "balanced")))
+_YOUNGER: Final = (
+    ("search", "minutes"),
+    *(("train", name) for name in ("mask_bands", "mask_frames", "balanced", "head_epochs")),
+)
 _MOST: Final = 10**12  # of any count or seed: beyond it nothing is meant, and machine numbers end
 
 
@@ -25,6 +28,7 @@ class Train:
 
     epochs: int = 30
     steps: int = 0  # 0: as many as the epochs have
+    head_epochs: int = 0  # in which head and layer weights are trained alone before; 0: all start together
     batch_seconds: float = 32.0  # of padded audio a batch
     batch_clips: int = 32
     crop: float = 0.0  # seconds of a longer training clip that are heard, another part each epoch; 0: all
@@ -231,7 +235,7 @@ def _check_numbers(recipe: Recipe) -> None:
     )
     wrong = [f"train.{name}={getattr(train, name)}" for name in positive if not getattr(train, name) > 0]
     heard = ("crop", "mask_bands", "mask_frames")
-    rest = ("steps", "delta_lr", "eps", "weight_decay", "hold", "validate_steps", "patience")
+    rest = ("steps", "head_epochs", "delta_lr", "eps", "weight_decay", "hold", "validate_steps", "patience")
     wrong += [f"train.{name}={getattr(train, name)}" for name in (*heard, *rest) if not getattr(train, name) >= 0]
     if wrong:
         raise RecipeError(f"recipe: {', '.join(wrong)}: must be positive (or zero where that has a meaning)")

@@ -28,6 +28,7 @@ OTHER: dict[str, Any] = {
     "folds": (1, 2, 5),
     "train.epochs": 3,
     "train.steps": 100,
+    "train.head_epochs": 5,
     "train.batch_seconds": 4.5,
     "train.batch_clips": 7,
     "train.crop": 2.5,

@@ -10,7 +10,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -49,6 +49,7 @@ class Contest:
     folder: Path
     clock: Time = time.monotonic
     entrants: list[Entrant] = field(default_factory=list)
+    head: Mapping[str, Tensor] = field(default_factory=dict)  # head and layer weights that all start with, if trained
 
     def __post_init__(self) -> None:
         recipe = self.session.recipe
@@ -162,6 +163,7 @@ class Contest:
 
     def _entrant(self, number: int, recipe: Recipe, rate: float, choices: Choices | None) -> Entrant:
         model = self.session.model(recipe, self.data, self.seed, choices)
+        self._headed(model)
         random = checkpoint.random_state()
         if not self.alone:
             model.delta.detach()
@@ -189,7 +191,13 @@ class Contest:
     def _undecided(self, recipe: Recipe) -> Tuned:
         session = self.session
         torch.manual_seed(self.seed)  # the head that training will start with
-        return undecided(recipe, session.backbone, session.task, self.data.vocabulary).to(session.accelerator.device)
+        model = undecided(recipe, session.backbone, session.task, self.data.vocabulary).to(session.accelerator.device)
+        self._headed(model)
+        return model
+
+    def _headed(self, model: Tuned) -> None:
+        if self.head:
+            model.take_head(self.head)
 
     def _state(self, entrant: Entrant) -> Path:
         return self.folder / STATE if self.alone else self.folder / STATES / f"{entrant.number}.safetensors"

@@ -84,6 +84,11 @@ class Tuned(nn.Module):
         """Takes over what `tensors` gave; every one must be there and fit."""
         take_over(self._stored(), tensors, "this recipe")
 
+    def take_head(self, tensors: Mapping[str, Tensor]) -> None:
+        """Takes over the layer weights and the head that `tensors` of a model without a method gave."""
+        own = {name: tensor for name, tensor in self._stored().items() if not name.startswith("delta.")}
+        take_over({name: tensor.detach() for name, tensor in own.items()}, tensors, "this head")
+
     def artefact(self) -> dict[str, Tensor]:
         """Returns a copy of what an artefact stores, on the CPU, in the precision that the method asks for."""
         return _in_delta(self.tensors(), self.delta.short)

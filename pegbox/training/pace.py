@@ -38,12 +38,14 @@ class Pace:
     step: float
 
     def run(self, effort: Effort) -> float:
-        """Returns the seconds of a run, without those that fill a cache; no more than its limit."""
-        return min(self._whole(effort), effort.limit or math.inf)
+        """Returns the seconds of a run, without those that fill a cache; training takes no more than its limit."""
+        first = self._whole(effort.before) if effort.before else 0.0
+        return first + min(self._whole(effort), effort.limit or math.inf)
 
     def fill(self, effort: Effort) -> float:
         """Returns the seconds that fill the cache of such runs, once."""
-        return effort.filled * (self.stem + effort.frozen * self.block)
+        first = self.fill(effort.before) if effort.before else 0.0
+        return first + effort.filled * (self.stem + effort.frozen * self.block)
 
     def _whole(self, effort: Effort) -> float:
         if effort.means:

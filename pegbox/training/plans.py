@@ -2,14 +2,17 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from pegbox import backbones, methods, tasks
+from pegbox.backbones import Network
 from pegbox.delta import Delta
 from pegbox.recipe import Recipe
 from pegbox.rows import Row, seconds
+from pegbox.tasks import Task
+from pegbox.training import headstart
 from pegbox.training.epochs import drawn
 from pegbox.training.feed import shuffled
 from pegbox.training.model import Tuned
@@ -27,6 +30,7 @@ from pegbox.training.prepare import (
     outline_network,
     resolve,
     single,
+    without_method,
 )
 
 
@@ -45,6 +49,7 @@ class Effort:
     share: float  # trained numbers in the backbone, of its own
     beside: bool  # whether the method stands beside the network and reads its states
     limit: float = 0.0  # seconds of a clock after which training is over; 0: none
+    before: "Effort | None" = None  # of what trains the head alone
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,7 @@ def plan(recipe: Recipe) -> Plan:
         with torch.device("meta"):
             models.append(assemble(each, backbone, task, data.vocabulary))
         models[-1].delta.detach()
+    headstart.check(recipe, models)
     largest = max(models, key=lambda model: count(model)["delta"])
     _, size, what = layout_of(recipe, models, [frames_of(row, backbone) for row in data.all])
     sizes = {each.method: count(model)["delta"] for each, model in zip(single(recipe), models, strict=True)}
@@ -131,7 +137,9 @@ def plan(recipe: Recipe) -> Plan:
         cache_bytes=size,
         steps=_steps(recipe, data.rows["train"]),
         memory_bytes=_memory(recipe, largest),
-        effort=_effort(recipe, largest, data, what if size else ""),
+        effort=replace(
+            _effort(recipe, largest, data, what if size else ""), before=_before(recipe, backbone, task, data)
+        ),
         notes=notes_on(recipe),
     )
 
@@ -194,6 +202,18 @@ def _effort(recipe: Recipe, model: Tuned, data: Data, cached: str) -> Effort:
         beside=model.delta.side is not None,
         limit=60 * recipe.search.minutes,
     )
+
+
+def _before(recipe: Recipe, backbone: Network, task: Task, data: Data) -> Effort | None:
+    """Returns what it takes to train the head alone, where the recipe wants that."""
+    if not recipe.train.head_epochs:
+        return None
+    first = headstart.alone(recipe)
+    with torch.device("meta"):
+        model = without_method(first, backbone, task, data.vocabulary)
+    model.delta.detach()
+    _, size, what = layout_of(first, [model], [frames_of(row, backbone) for row in data.all])
+    return _effort(first, model, data, what if size else "")
 
 
 def _turns(recipe: Recipe) -> float:

@@ -107,6 +107,11 @@ def undecided(recipe: Recipe, backbone: Network, task: Task, vocabulary: tuple[s
     return _assemble(recipe, backbone, task, vocabulary, methods.plan(others, backbone.sites()))
 
 
+def without_method(recipe: Recipe, backbone: Network, task: Task, vocabulary: tuple[str, ...]) -> Tuned:
+    """Returns the model of a recipe with nothing but layer weights and head: what its method starts from."""
+    return _assemble(recipe, backbone, task, vocabulary, ())
+
+
 def _assemble(
     recipe: Recipe, backbone: Network, task: Task, vocabulary: tuple[str, ...], terms: tuple[Term, ...]
 ) -> Tuned:
@@ -255,6 +260,10 @@ def _check_speaking(recipe: Recipe, terms: Sequence[Term]) -> None:
         raise RecipeError(f"{deciding[0]} decides by an encoder's losses; it cannot tune a synthesis network")
     if not edits or any(edit.verb == "beside" for edit in edits):
         raise RecipeError(f"{recipe.method}: trains nothing inside the network, and a synthesis network has no head")
+    if recipe.train.head_epochs:
+        raise RecipeError(
+            f"train.head_epochs={recipe.train.head_epochs}: a synthesis network has no head; leave it out"
+        )
     if recipe.features != "auto":
         raise RecipeError(f"features={recipe.features!r}: no head reads a synthesis network; leave it out")
 

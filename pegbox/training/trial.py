@@ -3,7 +3,6 @@
 import json
 import platform
 import resource
-from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,21 +12,19 @@ import soundfile
 import torch
 
 from pegbox import methods
-from pegbox.backbones import Backbone
-from pegbox.errors import CorpusError, PegboxError
-from pegbox.places import cache_folder
+from pegbox.errors import CorpusError
 from pegbox.recipe import dumps
 from pegbox.rows import Row
 from pegbox.surgery import put, save_tensors
 from pegbox.tasks import Peeks, Prediction, Writes
-from pegbox.training.cache import StateCache
 from pegbox.training.contest import Contest
-from pegbox.training.crew import Crew
 from pegbox.training.entrant import Judged, Tried
 from pegbox.training.feed import HELD_BYTES, Feed
+from pegbox.training.filling import Cached, cache_of, fill
+from pegbox.training.headstart import Headed, HeadStart
 from pegbox.training.kept import ARTEFACT
 from pegbox.training.loop import Event, Step, Stopped, Validated
-from pegbox.training.prepare import corpus_digest, count, features_of, frames_of, notes_on
+from pegbox.training.prepare import corpus_digest, count, features_of, notes_on
 from pegbox.training.session import Clock, Session, threads
 from pegbox.training.speaking import Speaking
 from pegbox.training.trials import paired, trials_of
@@ -50,21 +47,13 @@ class Started:
 
 
 @dataclass(frozen=True)
-class Cached:
-    """The frozen part of some clips has been computed."""
-
-    done: int
-    total: int
-
-
-@dataclass(frozen=True)
 class Finished:
     """A trial is over; `result` is what its `result.json` holds."""
 
     result: dict[str, Any]
 
 
-AnyEvent = Event | Tried | Judged | Started | Cached | Finished
+AnyEvent = Event | Tried | Judged | Started | Cached | Headed | Finished
 
 
 def run_trial(session: Session, seed: int, fold: int | None, folder: Path) -> Iterator[AnyEvent]:
@@ -75,25 +64,34 @@ def run_trial(session: Session, seed: int, fold: int | None, folder: Path) -> It
         seen = session.crew.each(lambda: (corpus_digest(data.all), session.backbone.digest))
         if len(set(seen)) > 1:
             raise CorpusError("the processes of this run see different clips or weights; give all of them the same")
-        contest = Contest(session, data, seed, folder)
+    start = HeadStart(session, data, seed, folder)
+    yield from _headed(start, clock)
+    with clock.phase("prepare"):
+        contest = Contest(session, data, seed, folder, head=start.tensors)
     try:
-        yield from _run(contest, (seed, fold), clock)
+        yield from _run(contest, (seed, fold), clock, start.report)
+        start.clear()
     finally:
         contest.leave()
 
 
-def _run(contest: Contest, trial: tuple[int, int | None], clock: Clock) -> Iterator[AnyEvent]:
+def _headed(start: HeadStart, clock: Clock) -> Iterator[AnyEvent]:
+    for event in start.events():
+        if isinstance(event, Headed) and not isinstance(event.event, Stopped):
+            clock.add("head", event.event.wall_seconds)
+        yield event
+
+
+def _run(contest: Contest, trial: tuple[int, int | None], clock: Clock, started: dict[str, Any]) -> Iterator[AnyEvent]:
     session, data, recipe = contest.session, contest.data, contest.session.recipe
     layout, size, what = contest.layout()
-    cache = None
-    if layout and isinstance(session.backbone, Backbone):  # a synthesis network has no layout
-        cache = StateCache(Path(recipe.cache.folder or cache_folder()), session.backbone, layout)
+    cache = cache_of(session, layout)
     contest.start(Feed(session.backbone, cache, 0 if recipe.train.crop else HELD_BYTES))  # no part is heard twice
     clips = {split: len(part) for split, part in data.rows.items()}
     yield Started(*trial, count(contest.largest.model), clips, what, size, contest.step, notes_on(recipe))
     if cache:
         with clock.phase("cache"):
-            yield from _fill(cache, data.all, session.crew)
+            yield from fill(cache, data.all, session.crew)
     stopped = Stopped(0, 0, "")
     # Steps on pooled features are so small that threads wait for each other longer than they work.
     with threads(1 if layout is not None and layout.kind == "pooled" else torch.get_num_threads()):
@@ -116,24 +114,9 @@ def _run(contest: Contest, trial: tuple[int, int | None], clock: Clock) -> Itera
         "judged_on": "test" if isinstance(model.task, Peeks) and model.task.peeks else "valid",
         "chosen": {name: value for name, value in model.chosen.items() if isinstance(value, int | float | str)},
     }
-    result = session.crew.once(lambda: write(contest, result | contest.report(stopped.step), said))
+    result = session.crew.once(lambda: write(contest, result | contest.report(stopped.step) | started, said))
     contest.clear()
     yield Finished(result)
-
-
-def _fill(cache: StateCache, rows: Sequence[Row], crew: Crew) -> Iterator[Cached]:
-    """Fills the cache, each process of several its part; then what is missing here: disks may not be shared."""
-    refused = None
-    try:
-        missing = cache.missing(rows)
-        cache.check_room(sum(cache.layout.size(frames_of(row, cache.backbone)) for row in missing))
-        own = cache.part(missing, crew.index, crew.count)
-        for done in cache.fill(own):
-            yield Cached(done, len(own))
-    except (PegboxError, OSError) as problem:
-        refused = problem
-    crew.agree(refused)
-    crew.together(lambda: deque(cache.fill(rows), maxlen=0))
 
 
 def write(contest: Contest, result: dict[str, Any], said: dict[str, list[Prediction]]) -> dict[str, Any]:
