@@ -1,0 +1,94 @@
+"""`auto` against an exhaustive run: every candidate of its competition trained to the end by itself, on four corpora.
+
+`python benchmarks/auto.py --out runs/auto --shared DIR` prints a table: three synthetic corpora with the `tiny`
+encoder, and spoken digits of unseen speakers with Whisper tiny.en's encoder (left out without DIR). The step is chosen
+on validation, the test part is scored once. `best` is the candidate whose mean on the test part is best over the seeds,
+which nobody could know beforehand; `by validation` what one would pick after the exhaustive run. Time is that of
+choosing, competing, training and validating. What is finished is not run again.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any, Final
+
+from pegbox import tasks
+from pegbox.demo import Job, markdown, run_job
+from pegbox.recipe import make
+from pegbox.training.prepare import resolve
+
+SHARED: Final = Path(__file__).resolve().parents[2] / "shared"
+AUTO: Final = "auto(budget=0.005)"
+CORPORA: Final[Mapping[str, Mapping[str, Any]]] = {
+    "speakers": {"task": 'classify(label="voice")', "corpus": "synthetic_speakers(seed={seed})"},
+    "hard sounds": {"task": 'classify(label="event")', "corpus": "synthetic_sounds(hard=True, seed={seed})"},
+    "music": {"task": 'classify(label="genre")', "corpus": "synthetic_music(seed={seed})"},
+    "digits": {
+        "backbone": "{shared}/models/whisper-tiny-en-encoder",
+        "task": 'classify(label="word")',
+        "corpus": 'fsdd(root="{shared}/data/real/fsdd", test_speakers=["lucas", "yweweler"])',
+        "train": {"epochs": 4},
+    },
+}
+_TRAIN: Final = {"epochs": 8, "batch_clips": 8}
+_HEAD: Final = ("corpus", "auto", "best", "by validation", "auto chose", "best is", "time of the exhaustive run")
+
+
+def main() -> None:
+    """Runs what is not finished, and prints the table as Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="keep the runs here")
+    parser.add_argument("--shared", type=Path, default=SHARED, help="folder with models/ and data/real/")
+    parser.add_argument("--corpora", nargs="*", default=list(CORPORA), choices=list(CORPORA))
+    parser.add_argument("--seeds", type=int, default=3)
+    given = parser.parse_args()
+    there = [name for name in given.corpora if name != "digits" or (given.shared / "models").exists()]
+    print(markdown(_HEAD, [_row(given, name) for name in there]))
+
+
+def _row(given: argparse.Namespace, name: str) -> list[str]:
+    found = [_runs(given, name, seed) for seed in range(given.seeds)]
+    task = tasks.build(CORPORA[name]["task"])
+    sign = 1 if task.better == "max" else -1
+    scores = {who: [_score(runs[who]) for runs in found] for who in found[0]}
+    alone = [who for who in scores if who != AUTO]
+    best = max(alone, key=lambda who: sign * fmean(scores[who]))
+    valid = [max(alone, key=lambda who: sign * _score(runs[who], "valid")) for runs in found]
+    chosen = [f"`{runs[AUTO]['search']['chosen']}` {runs[AUTO]['search']['rate']:g}×" for runs in found]
+    time = sum(_seconds(runs[AUTO]) for runs in found) / sum(_seconds(runs[who]) for runs in found for who in alone)
+    picked = [_score(runs[who]) for runs, who in zip(found, valid, strict=True)]
+    cells = [_spread(scores[AUTO]), _spread(scores[best]), _spread(picked), ", ".join(chosen), f"`{best}`×"]
+    print(name, *cells, f"{time:.2f}", file=sys.stderr)
+    return [f"{name} ({task.metric})", *cells, f"{time:.2f}"]
+
+
+def _runs(given: argparse.Namespace, name: str, seed: int) -> dict[str, dict[str, Any]]:
+    """Returns the results of `auto` and of each of its candidates, by method and rate."""
+    places = {"shared": given.shared, "seed": seed}
+    nouns = {key: value.format(**places) if isinstance(value, str) else value for key, value in CORPORA[name].items()}
+    settings = {"backbone": "tiny", "train": _TRAIN, "seeds": [seed], **nouns, "method": AUTO}
+    search = resolve(make(settings)).search
+    runs = {AUTO: run_job(Job(f"{name}-{seed}", settings), given.out)}
+    for rate in search.rates:
+        for method in search.candidates:
+            single = settings | {"method": method, "train": {**settings["train"], "rate": rate}}
+            runs[f"{method} {rate:g}"] = run_job(Job(f"{name}-{seed}-{rate:g}", single), given.out)
+    return runs
+
+
+def _score(result: Mapping[str, Any], split: str = "test") -> float:
+    return float(result["scores"][split][result["metric"]])
+
+
+def _seconds(result: Mapping[str, Any]) -> float:
+    return sum(result["seconds"].get(phase, 0.0) for phase in ("prepare", "head", "search", "train", "validate"))
+
+
+def _spread(values: list[float]) -> str:
+    return f"{fmean(values):.3f}" + (f" ± {stdev(values):.3f}" if len(values) > 1 else "")
+
+
+if __name__ == "__main__":
+    main()
