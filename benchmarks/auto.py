@@ -23,16 +23,16 @@ SHARED: Final = Path(__file__).resolve().parents[2] / "shared"
 AUTO: Final = "auto(budget=0.005)"
 CORPORA: Final[Mapping[str, Mapping[str, Any]]] = {
     "speakers": {"task": 'classify(label="voice")', "corpus": "synthetic_speakers(seed={seed})"},
-    "hard sounds": {"task": 'classify(label="event")', "corpus": "synthetic_sounds(hard=True, seed={seed})"},
+    "hard keywords": {"task": 'classify(label="word")', "corpus": "synthetic_keywords(hard=True, seed={seed})"},
     "music": {"task": 'classify(label="genre")', "corpus": "synthetic_music(seed={seed})"},
     "digits": {
         "backbone": "{shared}/models/whisper-tiny-en-encoder",
         "task": 'classify(label="word")',
         "corpus": 'fsdd(root="{shared}/data/real/fsdd", test_speakers=["lucas", "yweweler"])',
-        "train": {"epochs": 4},
+        "train": {"epochs": 2, "head_epochs": 20},
     },
 }
-_TRAIN: Final = {"epochs": 8, "batch_clips": 8}
+_TRAIN: Final = {"epochs": 4, "batch_clips": 8, "head_epochs": 20}
 _HEAD: Final = ("corpus", "auto", "best", "by validation", "auto chose", "best is", "time of the exhaustive run")
 
 

@@ -20,6 +20,7 @@ _YOUNGER: Final = (
     *(("train", name) for name in ("mask_bands", "mask_frames", "balanced", "head_epochs")),
 )
 _MOST: Final = 10**12  # of any count or seed: beyond it nothing is meant, and machine numbers end
+_LOUDEST: Final = 100  # dB: beyond it nothing is heard
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,7 @@ class Recipe:
     features: Literal["auto", "weighted", "last"] | int = "auto"
     seeds: tuple[int, ...] = (0,)
     folds: tuple[int, ...] = ()
+    gain: float = 0.0  # dB by which every clip is heard louder than its file is
     train: Train = field(default_factory=Train)
     search: Search = field(default_factory=Search)
     cache: Cache = field(default_factory=Cache)
@@ -120,6 +122,8 @@ class Recipe:
         for part, name in _YOUNGER:  # than others: recipes without them keep their identity
             if not settings[part][name]:
                 del settings[part][name]
+        if not self.gain:
+            del settings["gain"]
         return blake2b(tomlkit.dumps(plain(settings)).encode(), digest_size=8).hexdigest()
 
 
@@ -248,6 +252,8 @@ def _check_numbers(recipe: Recipe) -> None:
     _check_search(recipe.search)
     if cache.limit_gb < 0:
         raise RecipeError(f"recipe: cache.limit_gb={cache.limit_gb}: must not be negative")
+    if not abs(recipe.gain) <= _LOUDEST:
+        raise RecipeError(f"recipe: gain={recipe.gain}: decibels, from -{_LOUDEST} to {_LOUDEST}")
     for name in ("seeds", "folds"):
         values = getattr(recipe, name)
         if len(set(values)) < len(values) or (name == "seeds" and not values):

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+import numpy as np
+
 from pegbox import audio
 from pegbox.errors import CorpusError
 
@@ -26,6 +28,13 @@ class Row:
     fold: int | None = None
     start: float = 0.0
     end: float | None = None
+    gain: float = 0.0  # dB by which it is heard louder than the file is
+
+
+def wave(row: Row, rate: int) -> np.ndarray:
+    """Returns a row's sound at a sampling rate, mono float32, as loud as the row says; errors are `audio.read`'s."""
+    found = audio.read(row.audio, rate, row.start, row.end)
+    return found * np.float32(10 ** (row.gain / 20)) if row.gain else found
 
 
 def seconds(row: Row) -> float:
@@ -123,6 +132,7 @@ _FIELDS: Final[Mapping[str, Any]] = MappingProxyType(
         "fold": int | None,
         "start": int | float,
         "end": int | float | None,
+        "gain": int | float,
     }
 )
 

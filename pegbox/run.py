@@ -47,7 +47,7 @@ class Run:
         """Returns one plain row a file, in the order given: id, said, and probabilities where the task has them."""
         if isinstance(tasks.build(self.recipe.task), Speaks):
             raise RecipeError(f"{self.folder}: this run speaks and hears nothing; use 'pegbox say {self.folder} TEXT'")
-        rows = [Row(str(path), str(path), {}) for path in paths]
+        rows = [Row(str(path), str(path), gain=self.recipe.gain) for path in paths]
         return reopened.predict(open_model(self, backbone), rows)
 
     def evaluate(self, split: str = "test", corpus: str | None = None, backbone: str | None = None) -> dict[str, float]:

@@ -26,6 +26,7 @@ OTHER: dict[str, Any] = {
     "features": 3,
     "seeds": (1, 2),
     "folds": (1, 2, 5),
+    "gain": -3.0,
     "train.epochs": 3,
     "train.steps": 100,
     "train.head_epochs": 5,

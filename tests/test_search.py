@@ -311,7 +311,14 @@ def test_minutes_that_are_none_are_refused(minutes: float, hubert: Path, tones: 
 def test_a_recipe_without_a_limit_keeps_the_identity_it_had(hubert: Path, tones: Path) -> None:
     free, limit = (recipe_of(hubert, tones, {"candidates": CHILDREN} | rest) for rest in ({}, {"minutes": 1.0}))
     before = dumps(free)
-    for younger in ("minutes = 0.0", "mask_bands = 0", "mask_frames = 0", "balanced = false", "head_epochs = 0"):
+    for younger in (
+        "gain = 0.0",
+        "minutes = 0.0",
+        "mask_bands = 0",
+        "mask_frames = 0",
+        "balanced = false",
+        "head_epochs = 0",
+    ):
         assert f"{younger}\n" in before
         before = before.replace(f"{younger}\n", "")
     assert free.digest == blake2b(before.encode(), digest_size=8).hexdigest() != limit.digest

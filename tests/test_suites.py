@@ -17,7 +17,7 @@ from pegbox.training.plans import plan
 FOLDER = Path(superb.__file__).parent / "suites"
 SUITES = {path.stem: tomllib.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.toml"))}
 KEYS = {"name", "about", "backbones", "methods", "seeds", "rates", "score", "train", "cache", "tasks", "override"}
-TASK_KEYS = {"name", "task", "corpus", "methods", "features", "folds", "train", "note"}
+TASK_KEYS = {"name", "task", "corpus", "methods", "features", "folds", "gain", "train", "note"}
 TASKS = [(name, task["name"]) for name, suite in SUITES.items() for task in suite["tasks"]]
 
 
@@ -264,6 +264,14 @@ def test_keywords_alone_are_drawn_evenly_as_the_toolkit_of_superb_does() -> None
     made = {(suite, task): next(methods_of(suite, task)) for suite, task in TASKS}
     found = {each for each, method in made.items() if recipe(*each, method).train.balanced}
     assert found == {("superb", "KS"), ("efficient_tuning", "KS"), ("ad_tuning", "KS")}
+
+
+def test_sound_is_as_quiet_as_the_toolkit_of_superb_makes_it() -> None:
+    made = {(suite, task): recipe(suite, task, next(methods_of(suite, task))).gain for suite, task in TASKS}
+    assert {each: gain for each, gain in made.items() if gain} == {
+        **dict.fromkeys([("superb", "KS"), ("superb", "ASV")], -3.0),
+        **dict.fromkeys([("efficient_tuning", "KS"), ("ad_tuning", "KS")], -3.0),
+    }
 
 
 # --- on miniatures of the corpora ---------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ class Entry:
     features: str | int = "auto"
     seeds: tuple[int, ...] = ()  # in place of the matrix's
     folds: tuple[int, ...] = ()
+    gain: float = 0.0
     train: dict[str, Any] = field(default_factory=dict)
     note: str = ""  # what the source does that a recipe cannot say
 
@@ -161,6 +162,7 @@ class Group:
                 "corpus": self.entry.corpus,
                 "features": features[-1],
                 "seeds": [seed],
+                "gain": self.entry.gain,
                 "folds": [] if fold is None else [fold],
                 "train": train | ({} if rate == 1 else {"rate": rate}),
                 "cache": self.matrix.cache,

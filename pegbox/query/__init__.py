@@ -5,7 +5,7 @@ As SUPERB does it (arXiv:2105.01051, QbE): every layer is tried with the queries
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,17 +42,23 @@ class Queries:
 
 
 def search(
-    source: str, corpus: str, folder: str | Path, watch: Watch = lambda layer, value: None, cache: str = ""
+    source: str,
+    corpus: str,
+    folder: str | Path,
+    watch: Watch = lambda layer, value: None,
+    cache: str = "",
+    gain: float = 0.0,
 ) -> dict[str, Any]:
     """Returns the best layer and its scores, and writes them with every query's scores into a folder.
 
     `corpus` is a spec whose rows have the labels `role`, "query" or "document", and of queries `documents`, ids joined
     by ','. `watch` is told each layer and its MTWV on the queries that validate. Hidden states go to the cache folder.
+    All sound is `gain` dB louder than it is; SUPERB has -3.
 
     Raises:
         RecipeError, CorpusError, WeightsError: an encoder without frames, or rows that are not such.
     """
-    queries = _queries(corpus)
+    queries = _queries(corpus, gain)
     backbone = backbones.load(source, "fp32").to(default_device())
     if backbone.hop is None:
         raise RecipeError(f"{source}: {backbone.family.name}'s states are no time axis, in which a query can be found")
@@ -66,6 +72,7 @@ def search(
     result = {
         "backbone": {"source": source, "digest": backbone.digest},
         "corpus": corpus,
+        "gain": gain,
         "documents": len(queries.documents),
         "queries": {split: len(rows) for split, rows in queries.asked.items()},
         "layer": best,
@@ -76,10 +83,11 @@ def search(
     return result
 
 
-def _queries(spec: str) -> Queries:
+def _queries(spec: str, gain: float) -> Queries:
     corpus = corpora.build(spec)
     rows = corpus.rows()
     rows_.check(rows, corpus.disjoint)
+    rows = [replace(row, gain=gain) for row in rows]
     documents = [row for row in rows if row.labels.get("role") == "document"]
     asked = {
         split: [row for row in rows if row.labels.get("role") == "query" and row.split == split]

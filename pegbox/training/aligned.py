@@ -18,6 +18,7 @@ from rich.progress import track
 from torch import Tensor
 
 from pegbox import audio
+from pegbox import rows as rows_
 from pegbox.backbones import Speaker
 from pegbox.errors import CorpusError, RecipeError
 from pegbox.mel import cepstra, warp
@@ -85,7 +86,7 @@ class _Aligner:
         return [unit for part in read for unit in (PAUSE, *part)]
 
     def _spans(self, row: Row, units: Sequence[str]) -> list[Span]:
-        wave = audio.read(row.audio, self.speaker.rate, row.start, row.end)
+        wave = rows_.wave(row, self.speaker.rate)
         units = [unit for n, unit in enumerate(units) if unit != PAUSE or units[n - 1 : n] != [PAUSE]]
         numbers = self.script.numbers(units, row.id).to(next(self.speaker.core.parameters()).device)
         mel, frames = (each.cpu() for each in self.speaker.speak(numbers, self.voice))

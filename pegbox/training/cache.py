@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from pegbox import audio
+from pegbox import rows as rows_
 from pegbox.backbones import Backbone
 from pegbox.errors import PegboxError
 from pegbox.rows import Row
@@ -60,7 +61,7 @@ class StateCache:
         self._places: dict[str, tuple[Path, int, int]] = {}
         self._opened: set[Path] = set()
         self._maps: dict[Path, np.memmap[tuple[int], np.dtype[np.uint8]]] = {}
-        self._keys: dict[tuple[str, float, float | None], str] = {}
+        self._keys: dict[tuple[str, float, float | None, float], str] = {}
         self._look()
 
     def missing(self, rows: Sequence[Row]) -> list[Row]:
@@ -117,7 +118,7 @@ class StateCache:
     def compute(self, row: Row) -> tuple[Tensor, int]:
         """Returns what is to be stored of one clip, run alone, and its frames."""
         device = next(self.backbone.core.parameters()).device
-        wave = torch.from_numpy(audio.read(row.audio, self.backbone.rate, row.start, row.end)).to(device)
+        wave = torch.from_numpy(rows_.wave(row, self.backbone.rate)).to(device)
         self.backbone.fits(len(wave), row.id)
         state = self.backbone.stem(wave[None], torch.tensor([len(wave)]))
         wanted = {}
@@ -179,7 +180,9 @@ class StateCache:
                 self._places[key] = (shard, offset, frames)
 
     def _key(self, row: Row) -> str:
-        place = (row.audio, row.start, row.end)
+        place = (row.audio, row.start, row.end, row.gain)
         if place not in self._keys:
-            self._keys[place] = f"{audio.digest(row.audio)}:{row.start}:{row.end}"
+            self._keys[place] = f"{audio.digest(row.audio)}:{row.start}:{row.end}" + (
+                f":{row.gain}" if row.gain else ""
+            )
         return self._keys[place]

@@ -1,6 +1,7 @@
 """Finished runs that hear what another one says: how near the voice is to a recording's, and what they understand."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -23,7 +24,7 @@ class Critics:
 
     def __init__(self, task: Task) -> None:
         self._asked = task.critics if isinstance(task, Asks) else {}
-        self._models: dict[str, Tuned] = {}
+        self._models: dict[str, tuple[Tuned, float]] = {}
 
     def hear(self, said: np.ndarray, rate: int, row: Row) -> Prediction:  # (samples,)
         """Returns what they say of sound that is meant to be a row's, as `samples/` keeps it: 16 bits at `rate` Hz."""
@@ -34,13 +35,15 @@ class Critics:
             path = Path(place) / "said.wav"
             soundfile.write(path, np.pad(said, (0, max(0, round(_SHORTEST * rate) - len(said)))), rate)
             for name in self._asked:
-                found |= _JUDGES[name](self._model(name), Row(f"{row.id}, said", str(path), {}), row)
+                model, gain = self._model(name)
+                sounds = Row(f"{row.id}, said", str(path), gain=gain), replace(row, gain=gain)
+                found |= _JUDGES[name](model, *sounds)
         return found
 
-    def _model(self, name: str) -> Tuned:
+    def _model(self, name: str) -> tuple[Tuned, float]:  # with the gain at which it hears
         if name not in self._models:
             folder, recipe, _ = read(Path(self._asked[name]))
-            self._models[name] = open_model(folder, recipe)
+            self._models[name] = open_model(folder, recipe), recipe.gain
         return self._models[name]
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pegbox import audio
+from pegbox import rows as rows_
 from pegbox.backbones import Network
 from pegbox.errors import RecipeError
 from pegbox.rows import Row, seconds
@@ -24,7 +24,7 @@ class Feed:
 
     def __init__(self, backbone: Network, cache: StateCache | None, most: int = HELD_BYTES) -> None:
         self.backbone, self.cache, self.most = backbone, cache, most
-        self._held: dict[tuple[str, float, float | None], np.ndarray] = {}
+        self._held: dict[tuple[str, float, float | None, float], np.ndarray] = {}
         self._held_bytes = 0
 
     def batch(self, rows: Sequence[Row]) -> Batch:
@@ -56,10 +56,10 @@ class Feed:
 
     def wave(self, row: Row) -> np.ndarray:
         """Returns a row's sound, kept in memory as long as there is room."""
-        place = (row.audio, row.start, row.end)
+        place = (row.audio, row.start, row.end, row.gain)
         if place in self._held:
             return self._held[place]
-        wave = audio.read(row.audio, self.backbone.rate, row.start, row.end)
+        wave = rows_.wave(row, self.backbone.rate)
         self.backbone.fits(len(wave), row.id)
         if self._held_bytes + wave.nbytes <= self.most:
             self._held[place] = wave

@@ -48,7 +48,7 @@ def corpus_rows(recipe: Recipe, fold: int | None) -> list[Row]:
     if fold is not None:
         rows = rows_.by_fold(rows, fold, _FOLD_VALID, 0, corpus.disjoint, corpus.stratify)
     rows_.check(rows, corpus.disjoint)
-    return rows
+    return [replace(row, gain=recipe.gain) for row in rows] if recipe.gain else rows
 
 
 def corpus_digest(rows: Sequence[Row]) -> str:
