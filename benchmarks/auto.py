@@ -73,7 +73,10 @@ def _runs(given: argparse.Namespace, name: str, seed: int) -> dict[str, dict[str
     runs = {AUTO: run_job(Job(f"{name}-{seed}", settings), given.out)}
     for rate in search.rates:
         for method in search.candidates:
-            single = settings | {"method": method, "train": {**settings["train"], "rate": rate}}
+            train = {**settings["train"], "rate": rate}
+            if method == "weighted_sum":  # whose head is all that there is to train
+                train["epochs"] = train.pop("head_epochs")
+            single = settings | {"method": method, "train": train}
             runs[f"{method} {rate:g}"] = run_job(Job(f"{name}-{seed}-{rate:g}", single), given.out)
     return runs
 

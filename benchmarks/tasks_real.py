@@ -2,8 +2,9 @@
 
 `python benchmarks/tasks_real.py --out runs/tasks-real` trains weighted_sum and LoRA, three seeds each, to verify ten
 speakers of LibriSpeech and to tell three words of Speech Commands; what is finished is not run again. The step is
-chosen on validation, the test part is scored once. The floor beside it hears no network: mean and deviation of a
-log-Mel spectrum, standardised by the training clips, compared by cosine or classified by logistic regression.
+chosen on validation, the test part is scored once. Beside it stands what is not trained: mean and deviation of a
+log-Mel spectrum, or of one hidden state, standardised by the training clips; cosine compares them, logistic regression
+classifies.
 """
 
 import argparse
@@ -17,14 +18,15 @@ import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from pegbox import audio, corpora, tasks
+from pegbox import backbones, corpora, tasks
 from pegbox.backbones._kaldi import Filterbank
 from pegbox.demo import Job, markdown, run_job
 from pegbox.errors import PegboxError, RecipeError
-from pegbox.rows import Row
+from pegbox.rows import Row, wave
 from pegbox.surgery import put
 
 SHARED: Final = Path(__file__).resolve().parents[2] / "shared"
+Numbers = np.ndarray[Any, np.dtype[np.float64]]
 METHODS: Final = ("weighted_sum", 'lora(rank=8, blocks="-2:")')
 _HELD_OUT: Final = 5  # speakers that training never hears, of ten
 _RATE: Final = 16_000
@@ -41,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         found = [each for each in settings(given.shared, given.out) if not given.tasks or each[0] in given.tasks]
-        lines = [_floor(name, nouns) for name, nouns in found]
+        lines = [line for name, nouns in found for line in _plain(name, nouns)]
         lines += [_line(name, nouns | {"method": each}, given.out) for each in given.methods for name, nouns in found]
     except PegboxError as problem:
         print(f"tasks_real.py: {problem}", file=sys.stderr)
@@ -110,17 +112,30 @@ def _line(name: str, nouns: dict[str, Any], out: Path) -> list[str]:
     return [name, f"`{nouns['method']}`", metric, *(f"{mean:.3f} ± {spread:.3f}" for mean, spread in splits), clips]
 
 
-def _floor(name: str, nouns: dict[str, Any]) -> list[str]:
+def _plain(name: str, nouns: dict[str, Any]) -> list[list[str]]:
+    """Returns the rows of what is not trained: statistics of the sound, and of the hidden state best on validation."""
     rows, task = corpora.build(nouns["corpus"]).rows(), tasks.build(nouns["task"])
     parts = [[row for row in rows if row.split == split] for split in ("train", "valid", "test")]
-    scores = [task.score(_heard_plainly(parts[0], part, task))[task.metric] for part in parts[1:]]
     clips = ", ".join(str(len(part)) for part in parts)
-    return [name, "log-Mel statistics", task.metric, *(f"{score:.3f}" for score in scores), clips]
+    states = [_states(part, backbones.load(nouns["backbone"])) for part in parts]  # each (clips, states, numbers)
+    layers = [_scores(parts, [each[:, layer] for each in states], task) for layer in range(states[0].shape[1])]
+    pick = max if task.better == "max" else min
+    best = pick(range(len(layers)), key=lambda layer: layers[layer][0])
+    found = {"log-Mel statistics": _scores(parts, [_mel(part) for part in parts], task)}
+    found[f"statistics of hidden state {best}"] = layers[best]
+    return [[name, what, task.metric, *(f"{score:.3f}" for score in each), clips] for what, each in found.items()]
 
 
-def _heard_plainly(train: Sequence[Row], heard: Sequence[Row], task: tasks.Task) -> list[dict[str, Any]]:
-    """Returns plain rows of clips, of which nothing is known but statistics of their sound."""
-    known, given = _statistics(train), _statistics(heard)
+def _scores(parts: Sequence[Sequence[Row]], numbers: Sequence[Numbers], task: tasks.Task) -> list[float]:
+    """Returns the scores of validation and test clips."""
+    pairs = zip(parts[1:], numbers[1:], strict=True)
+    return [task.score(_told(parts[0], numbers[0], rows, given, task))[task.metric] for rows, given in pairs]
+
+
+def _told(
+    train: Sequence[Row], known: Numbers, heard: Sequence[Row], given: Numbers, task: tasks.Task
+) -> list[dict[str, Any]]:
+    """Returns plain rows of clips, of which nothing is known but some numbers each."""
     mean, deviation = known.mean(0), known.std(0) + 1e-6
     known, given = (known - mean) / deviation, (given - mean) / deviation
     right = [task.truth(row.labels) for row in heard]
@@ -129,12 +144,20 @@ def _heard_plainly(train: Sequence[Row], heard: Sequence[Row], task: tasks.Task)
     return [{"id": row.id, "true": true, "said": word, "embedding": vector} for row, true, word, vector in each]
 
 
-def _statistics(rows: Sequence[Row]) -> np.ndarray[Any, np.dtype[np.float64]]:  # → (clips, 160)
-    bank, found = Filterbank(80, _RATE), []
-    for row in rows:
-        mel = bank(torch.from_numpy(audio.read(row.audio, _RATE, row.start, row.end))[None])[0].double()
-        found.append(torch.cat([mel.mean(0), mel.std(0)]).numpy())
-    return np.stack(found)
+def _mel(rows: Sequence[Row]) -> Numbers:  # → (clips, 160)
+    bank = Filterbank(80, _RATE)
+    return np.stack([_spread(bank(torch.from_numpy(wave(row, _RATE))[None])[0]) for row in rows])
+
+
+@torch.no_grad()
+def _states(rows: Sequence[Row], backbone: backbones.Backbone) -> Numbers:  # → (clips, states, 2 · width)
+    sounds = [torch.from_numpy(wave(row, backbone.rate))[None] for row in rows]
+    stems = [backbone.stem(sound, torch.tensor([sound.shape[1]])) for sound in sounds]
+    return np.stack([np.stack([_spread(x[0]) for x in backbone.fold(stem)]) for stem in stems])
+
+
+def _spread(x: torch.Tensor) -> Numbers:  # (time, width) → (2 · width,)
+    return torch.cat([x.double().mean(0), x.double().std(0)]).numpy()
 
 
 if __name__ == "__main__":

@@ -37,14 +37,15 @@ def test_heard_speakers_are_in_every_split_with_other_clips() -> None:
 
 def test_statistics_tell_tones_apart(tones: Path) -> None:
     rows = [Row(str(path), str(path), {"x": path.parent.name}) for path in sorted(tones.glob("*/*.flac"))]
-    found = TABLE["_statistics"](rows[:3])
+    found = TABLE["_mel"](rows[:3])
     assert found.shape == (3, 160) and np.isfinite(found).all()
     for spec, metric, low, high in (
         ('classify(label="x")', "accuracy", 0.95, 1.0),
         ('verify(label="x")', "eer", 0.0, 0.3),
     ):
         task = tasks.build(spec)
-        plain = TABLE["_heard_plainly"](rows[::2], rows[1::2], task)
+        known, given = TABLE["_mel"](rows[::2]), TABLE["_mel"](rows[1::2])
+        plain = TABLE["_told"](rows[::2], known, rows[1::2], given, task)
         assert low <= task.score(plain)[metric] <= high
 
 
