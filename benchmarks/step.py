@@ -111,8 +111,9 @@ def ours(variant: str) -> Callable[[], None]:
     from pegbox.rows import Row
     from pegbox.training.cache import StateCache
     from pegbox.training.feed import Feed
+    from pegbox.training.layouts import layout_of
     from pegbox.training.loop import Trainer
-    from pegbox.training.prepare import assemble, layout_of
+    from pegbox.training.prepare import assemble
 
     folder = Path(tempfile.mkdtemp())
     draw = np.random.default_rng(0)

@@ -94,6 +94,34 @@ def test_all_take_the_same_steps_in_turn_and_the_winner_goes_on(hubert: Path, to
     assert not (tmp_path / "run" / "candidates").exists()
 
 
+def test_the_frozen_part_is_computed_once_a_batch_for_all(
+    hubert: Path, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three candidates above the first block, other parts of clips each epoch, so that nothing can be cached."""
+    stem, calls = backbones.Backbone.stem, []
+
+    def counted(network: Any, *inputs: Any) -> Any:
+        calls.append(len(inputs[0]))
+        return stem(network, *inputs)
+
+    monkeypatch.setattr(backbones.Backbone, "stem", counted)
+    methods = [
+        "bitfit(blocks='1:')",
+        "layernorm(blocks='1:')",
+        "ia3(blocks='1:')",
+    ]  # which draw nothing: one head for all
+    train = {"crop": 0.2, "delta_lr": 1e-2, "validate_steps": 10}
+    search = {"candidates": methods, "rungs": [0.3]}
+    result = pegbox.train(recipe_of(hubert, tones, search, train=train), tmp_path / "search")
+    competing = len(calls)
+    calls.clear()
+    alone = pegbox.train(recipe_of(hubert, tones, method=result["method"], train=train), tmp_path / "alone")
+    assert competing == len(calls) + 3 * 2  # looks at the rung: two batches each
+    assert result["scores"] == alone["scores"]
+    pair = [read_tensors(tmp_path / name / "delta.safetensors")[0] for name in ("search", "alone")]
+    assert all(torch.equal(tensor, pair[1][name]) for name, tensor in pair[0].items())
+
+
 @pytest.mark.parametrize("observe", ["dev", "loss"])
 def test_the_winner_is_what_it_would_be_alone(observe: str, hubert: Path, tones: Path, tmp_path: Path) -> None:
     train = {"delta_lr": 1e-2}

@@ -29,9 +29,10 @@ from pegbox.training.allowance import Allowance, Time
 from pegbox.training.cache import Layout
 from pegbox.training.entrant import TABLE, Entrant, Judged, Past, Tried, ranked, same_head
 from pegbox.training.feed import Feed
+from pegbox.training.layouts import layout_of
 from pegbox.training.loop import Event, Step, Stopped, Trainer, Validated
 from pegbox.training.model import Tuned
-from pegbox.training.prepare import Choices, Data, count, frames_of, layout_of, undecided
+from pegbox.training.prepare import Choices, Data, count, frames_of, undecided
 from pegbox.training.session import Session
 from pegbox.training.trials import paired, trials_of
 

@@ -1,6 +1,7 @@
 """Rows as batches: by seconds, with length buckets, from audio or from the cache."""
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pegbox import rows as rows_
-from pegbox.backbones import Network
+from pegbox.backbones import Backbone, Network
 from pegbox.errors import RecipeError
 from pegbox.rows import Row, seconds
 from pegbox.training import masking, mixing
@@ -20,17 +21,27 @@ HELD_BYTES: Final = 2 * 2**30  # decoded audio kept in memory
 
 
 class Feed:
-    """Makes batches of rows; `cache` holds them filled, or None to read audio, of which `most` bytes are kept."""
+    """Makes batches of rows; `cache` holds them filled, or None to read audio, of which `most` bytes are kept.
 
-    def __init__(self, backbone: Network, cache: StateCache | None, most: int = HELD_BYTES) -> None:
-        self.backbone, self.cache, self.most = backbone, cache, most
+    Where nothing is cached, `shared` depths are computed once a batch for all models that are asked one after another.
+    """
+
+    def __init__(
+        self,
+        backbone: Network,
+        cache: StateCache | None,
+        most: int = HELD_BYTES,
+        shared: tuple[int, ...] = (),
+    ) -> None:
+        self.backbone, self.cache, self.most, self.shared = backbone, cache, most, shared
+        self._last: tuple[tuple[Row, ...], Batch] | None = None
         self._held: dict[tuple[str, float, float | None, float], np.ndarray] = {}
         self._held_bytes = 0
 
     def batch(self, rows: Sequence[Row]) -> Batch:
         """Returns these rows as one padded batch on the CPU."""
         if self.cache is None:
-            return self._waves(rows)
+            return self._prefix(tuple(rows)) if self.shared else self._waves(rows)
         if any(isinstance(row, mixing.Mixed | masking.Masked) for row in rows):
             raise RecipeError("clips are mixed and masked as sound, but these are in the cache; set cache.use=false")
         frames = torch.tensor([self.cache.frames(row) for row in rows])
@@ -48,6 +59,21 @@ class Feed:
             place[: len(wave)] = torch.from_numpy(wave)
         hides = any(isinstance(row, masking.Masked) for row in rows)
         return Batch(tuple(rows), "wave", x, lengths, frames, (), torch.tensor(masking.hidden(rows)) if hides else None)
+
+    def _prefix(self, rows: tuple[Row, ...]) -> Batch:
+        """Returns the frozen part of a batch on the network's device, as a cache would hold it."""
+        if self._last is None or self._last[0] != rows:
+            self._last = None  # its memory is needed
+            self._last = rows, self._computed(self._waves(rows))
+        return self._last[1]
+
+    @torch.no_grad()
+    def _computed(self, batch: Batch) -> Batch:
+        assert isinstance(self.backbone, Backbone)  # a synthesis network shares nothing
+        wave = batch.x.to(next(self.backbone.core.parameters()).device)
+        states = islice(self.backbone.fold(self.backbone.stem(wave, batch.lengths, batch.hidden)), self.shared[-1] + 1)
+        x = torch.stack([state for depth, state in enumerate(states) if depth in self.shared], 1)
+        return Batch(batch.rows, "states", x, batch.frames, batch.frames, self.shared)
 
     def _heard(self, row: Row) -> np.ndarray:
         if isinstance(row, mixing.Mixed):

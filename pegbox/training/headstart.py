@@ -20,9 +20,10 @@ from pegbox.surgery import read_tensors, save_tensors
 from pegbox.training import checkpoint
 from pegbox.training.feed import HELD_BYTES, Feed
 from pegbox.training.filling import Cached, cache_of, fill
+from pegbox.training.layouts import layout_of
 from pegbox.training.loop import Event, Stopped, Trainer, Validated
 from pegbox.training.model import Tuned
-from pegbox.training.prepare import Data, features_of, frames_of, layout_of, single, without_method
+from pegbox.training.prepare import Data, features_of, frames_of, single, without_method
 from pegbox.training.session import Session, threads
 from pegbox.training.trials import trials_of
 

@@ -15,6 +15,7 @@ from pegbox.tasks import Task
 from pegbox.training import headstart
 from pegbox.training.epochs import drawn
 from pegbox.training.feed import shuffled
+from pegbox.training.layouts import layout_of
 from pegbox.training.model import Tuned
 from pegbox.training.prepare import (
     Data,
@@ -25,7 +26,6 @@ from pegbox.training.prepare import (
     features_of,
     frames_of,
     frozen_precision,
-    layout_of,
     notes_on,
     outline_network,
     resolve,

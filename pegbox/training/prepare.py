@@ -19,7 +19,6 @@ from pegbox.recipe import Recipe, Search
 from pegbox.rows import Row, seconds
 from pegbox.tasks import Peeks, Speaks, Task
 from pegbox.training import epochs, speaking
-from pegbox.training.cache import Layout
 from pegbox.training.model import Features, Tuned
 from pegbox.training.segments import cut
 
@@ -145,29 +144,6 @@ def features_of(recipe: Recipe, chosen: tuple[Chosen, ...]) -> Features:
     return recipe.features
 
 
-def layout_of(recipe: Recipe, models: Sequence[Tuned], frames: Sequence[int]) -> tuple[Layout | None, int, str]:
-    """Returns what to cache for all of these models, its bytes, and why in words; None: every step reads audio."""
-    backbone, lowest = models[0].backbone, _lowest(models)
-    if isinstance(backbone, Speaker):
-        return None, 0, "none: the network reads text"
-    if not recipe.cache.use:
-        return None, 0, "off by the recipe"
-    if lowest == -1:
-        return None, 0, "none: the stem is trained"
-    if changes := epochs.changing(recipe.train):
-        return None, 0, f"none: {changes}"
-    tried = []
-    pooled = lowest is None and models[0].task.pools and all(each.delta.side is None for each in models)
-    for depths in _candidates(models, pooled):
-        layout = Layout("pooled" if pooled else "states", depths, backbone.width, backbone.precision)
-        size = sum(layout.size(count) for count in frames)
-        if size <= recipe.cache.limit_gb * 1e9:
-            what = "means" if pooled else "states"
-            return layout, size, f"{what} of depth {', '.join(map(str, depths))}"
-        tried.append(f"{size / 1e9:.2f} GB")
-    return None, 0, f"none: {' or '.join(tried)} is over cache.limit_gb={recipe.cache.limit_gb:g}"
-
-
 def single(recipe: Recipe) -> list[Recipe]:
     """Returns a recipe for each candidate of a search, or the recipe itself."""
     specs = recipe.search.candidates or (recipe.method,)
@@ -231,24 +207,6 @@ def notes_on(recipe: Recipe) -> tuple[str, ...]:
 def frames_of(row: Row, backbone: Network) -> int:
     """Returns the frames of a row from its header."""
     return backbone.frames(round(seconds(row) * backbone.rate))
-
-
-def _lowest(models: Sequence[Tuned]) -> int | None:
-    """Returns the lowest edited block of all, None where none edits any."""
-    return min((each.delta.lowest for each in models if each.delta.lowest is not None), default=None)
-
-
-def _candidates(models: Sequence[Tuned], pooled: bool) -> list[tuple[int, ...]]:
-    """Returns the depths that may be stored, best first; means of what the way to the top passes cost next to nothing.
-
-    With all of them stored, whatever reads up to that depth shares them.
-    """
-    lowest, reads = _lowest(models), sorted({depth for each in models for depth in each.reads})
-    if pooled:
-        return [tuple(range(reads[-1] + 1))]
-    if lowest is None:
-        return [tuple(reads)]
-    return [(*(d for d in reads if d < cut), cut) for cut in dict.fromkeys((lowest, 0))]
 
 
 def _check_speaking(recipe: Recipe, terms: Sequence[Term]) -> None:

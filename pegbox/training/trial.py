@@ -23,6 +23,7 @@ from pegbox.training.feed import HELD_BYTES, Feed
 from pegbox.training.filling import Cached, cache_of, fill
 from pegbox.training.headstart import Headed, HeadStart
 from pegbox.training.kept import ARTEFACT
+from pegbox.training.layouts import shared_depths
 from pegbox.training.loop import Event, Step, Stopped, Validated
 from pegbox.training.prepare import corpus_digest, count, features_of, notes_on
 from pegbox.training.session import Clock, Session, threads
@@ -86,7 +87,8 @@ def _run(contest: Contest, trial: tuple[int, int | None], clock: Clock, started:
     session, data, recipe = contest.session, contest.data, contest.session.recipe
     layout, size, what = contest.layout()
     cache = cache_of(session, layout)
-    contest.start(Feed(session.backbone, cache, 0 if recipe.train.crop else HELD_BYTES))  # no part is heard twice
+    shared = () if cache else shared_depths(contest.models)
+    contest.start(Feed(session.backbone, cache, 0 if recipe.train.crop else HELD_BYTES, shared))  # no part comes twice
     clips = {split: len(part) for split, part in data.rows.items()}
     yield Started(*trial, count(contest.largest.model), clips, what, size, contest.step, notes_on(recipe))
     if cache:

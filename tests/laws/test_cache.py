@@ -18,8 +18,8 @@ from pegbox.tasks.classify import Classify
 from pegbox.tasks.ctc import Ctc
 from pegbox.training.cache import Layout, StateCache
 from pegbox.training.feed import Feed
+from pegbox.training.layouts import layout_of
 from pegbox.training.model import Tuned
-from pegbox.training.prepare import layout_of
 
 LENGTHS = (6000, 4000, 5200)
 CLASSES = ("a", "b", "c")

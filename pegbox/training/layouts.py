@@ -1,0 +1,58 @@
+"""What of the frozen network is computed once: for a cache on the disk, or for all candidates of one batch."""
+
+from collections.abc import Sequence
+
+from pegbox.backbones import Speaker
+from pegbox.recipe import Recipe
+from pegbox.training import epochs
+from pegbox.training.cache import Layout
+from pegbox.training.model import Tuned
+
+
+def layout_of(recipe: Recipe, models: Sequence[Tuned], frames: Sequence[int]) -> tuple[Layout | None, int, str]:
+    """Returns what to cache for all of these models, its bytes, and why in words; None: every step reads audio."""
+    backbone, lowest = models[0].backbone, _lowest(models)
+    if isinstance(backbone, Speaker):
+        return None, 0, "none: the network reads text"
+    if not recipe.cache.use:
+        return None, 0, "off by the recipe"
+    if lowest == -1:
+        return None, 0, "none: the stem is trained"
+    if changes := epochs.changing(recipe.train):
+        return None, 0, f"none: {changes}"
+    tried = []
+    pooled = lowest is None and models[0].task.pools and all(each.delta.side is None for each in models)
+    for depths in _candidates(models, pooled):
+        layout = Layout("pooled" if pooled else "states", depths, backbone.width, backbone.precision)
+        size = sum(layout.size(count) for count in frames)
+        if size <= recipe.cache.limit_gb * 1e9:
+            what = "means" if pooled else "states"
+            return layout, size, f"{what} of depth {', '.join(map(str, depths))}"
+        tried.append(f"{size / 1e9:.2f} GB")
+    return None, 0, f"none: {' or '.join(tried)} is over cache.limit_gb={recipe.cache.limit_gb:g}"
+
+
+def shared_depths(models: Sequence[Tuned]) -> tuple[int, ...]:
+    """Returns the hidden states that several models without a cache read below their edits; none of a trained stem."""
+    lowest = _lowest(models)
+    if len(models) == 1 or lowest == -1 or isinstance(models[0].backbone, Speaker):
+        return ()
+    return _candidates(models, False)[0]
+
+
+def _lowest(models: Sequence[Tuned]) -> int | None:
+    """Returns the lowest edited block of all, None where none edits any."""
+    return min((each.delta.lowest for each in models if each.delta.lowest is not None), default=None)
+
+
+def _candidates(models: Sequence[Tuned], pooled: bool) -> list[tuple[int, ...]]:
+    """Returns the depths that may be stored, best first; means of what the way to the top passes cost next to nothing.
+
+    With all of them stored, whatever reads up to that depth shares them.
+    """
+    lowest, reads = _lowest(models), sorted({depth for each in models for depth in each.reads})
+    if pooled:
+        return [tuple(range(reads[-1] + 1))]
+    if lowest is None:
+        return [tuple(reads)]
+    return [(*(d for d in reads if d < cut), cut) for cut in dict.fromkeys((lowest, 0))]
