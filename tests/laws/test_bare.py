@@ -13,7 +13,7 @@ from pegbox.errors import RecipeError
 from pegbox.sites import around
 
 CTC = ("Wav2Vec2ForCTC", "HubertForCTC", "WavLMForCTC", "UniSpeechForCTC", "Data2VecAudioForCTC")
-CTC += ("Wav2Vec2BertForCTC", "Wav2Vec2ConformerForCTC")
+CTC += ("Wav2Vec2BertForCTC", "Wav2Vec2ConformerForCTC", "SEWForCTC")
 MODELS = {
     "Wav2Vec2ForCTC": "wav2vec2-group-post",
     "Wav2Vec2ForSequenceClassification": "wav2vec2-layer-pre",
@@ -29,6 +29,8 @@ MODELS = {
     "Wav2Vec2BertForSequenceClassification": "w2v_bert-rotary",
     "Wav2Vec2ConformerForCTC": "wav2vec2_conformer-relative",
     "Wav2Vec2ConformerForSequenceClassification": "wav2vec2_conformer-rotary",
+    "SEWForCTC": "sew",
+    "SEWForSequenceClassification": "sew",
     "WhisperForAudioClassification": "whisper",
     "WhisperModel": "whisper",
     "ASTForAudioClassification": "ast",

@@ -142,7 +142,7 @@ def test_a_front_end_under_no_grad_kills_the_edits_in_it(hubert, tones, monkeypa
         assert len(convs) == 14 and all((gradient is None) == frozen for gradient in convs)
     spec = 'lora(rank=2, at=["conv"])'
     trainer_of(hubert, tones, spec)[1]()  # here a gradient goes as far down as the lowest edit
-    monkeypatch.setattr(_speech, "_features", torch.no_grad()(_speech._features))
+    monkeypatch.setattr(_speech, "features", torch.no_grad()(_speech.features))
     with pytest.raises(DeadParameterError, match=r"14 of \d+ trained tensors .*'delta\.edits\.lora:conv/0"):
         trainer_of(hubert, tones, spec)[1]()
 
