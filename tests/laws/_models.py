@@ -7,7 +7,6 @@ none: without an entry in `EXAMPLES` it is tested by its bare name.
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from _copies import Original
 from torch import Tensor, nn
 from transformers import (
     ASTConfig,
@@ -293,12 +293,12 @@ def specs() -> tuple[str, ...]:
 
 
 @cache
-def _network(variant: str) -> Any:
+def _network(variant: str) -> Original:
     small = SMALL[variant]
     torch.manual_seed(7)
     model = getattr(transformers, families()[small.family].network)(small.config()).eval()
     perturb(model)
-    return model
+    return Original(model)
 
 
 @cache
@@ -320,7 +320,7 @@ def perturb(model: nn.Module) -> None:
 
 def network(variant: str) -> Any:
     """Returns a fresh copy of the library's model, whose backbone is at `family.inside`."""
-    return deepcopy(_network(variant))
+    return _network(variant).copy()
 
 
 def library_core(variant: str) -> Any:
