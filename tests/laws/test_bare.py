@@ -291,7 +291,6 @@ def test_a_model_without_a_known_encoder_is_refused():
         pegbox.attach(torch.nn.Linear(2, 2), "lora")
 
 
-@pytest.mark.filterwarnings("ignore:`gradient_checkpointing_enable` is deprecated")
 @pytest.mark.parametrize(
     "name", ["Wav2Vec2ForCTC", "WavLMForCTC", "WhisperForAudioClassification", "Wav2Vec2ConformerForCTC"]
 )
@@ -302,7 +301,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(name):
         for dropout in (module for module in model.modules() if isinstance(module, torch.nn.Dropout)):
             dropout.p = 0.0
         if checkpointing:
-            model.gradient_checkpointing_enable()
+            model.activation_checkpointing_enable()
             assert core_of(model).get_submodule(locate(model, families())[0].blocks)[0].gradient_checkpointing
         torch.manual_seed(1)
         delta = pegbox.attach(
