@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from pegbox import budget as budget_
 from pegbox import cli_corpus, registry
 from pegbox import recipe as recipe_
 from pegbox.cli_bench import benching
@@ -41,6 +42,10 @@ Task = Annotated[str | None, typer.Option(help="Such as 'classify(label=\"word\"
 Corpus = Annotated[str | None, typer.Option(help="Such as 'folder(root=\"clips\")'.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Any setting: --set train.epochs=5 --set seeds=[0,1,2].")]
 Out = Annotated[Path | None, typer.Option(help="The run's folder; an unfinished run in it goes on.")]
+Budget = Annotated[
+    list[str] | None,
+    typer.Option(help="What it may cost: 0.5% of the backbone's numbers (so without one), 200kB, 10min; one of each."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 
 
@@ -69,7 +74,7 @@ def tune(
     task: Task = None,
     corpus: Corpus = None,
     backbone: Backbone = "tiny",
-    budget: Annotated[str, typer.Option(help="Share of the backbone's numbers that a method may train.")] = "0.5%",
+    budget: Budget = None,
     kilobytes: Annotated[float, typer.Option(help="Limit of a method's part of the artefact; 0: none.")] = 0.0,
     minutes: Annotated[float, typer.Option(help="Time for all of the training; 0: no limit.")] = 0.0,
     changes: Set = None,
@@ -77,12 +82,7 @@ def tune(
     as_json: AsJson = False,
 ) -> None:
     """Let methods, sizes and rates within a budget compete on your audio; leaves one tuned model and says why."""
-    try:
-        share = float(budget.removesuffix("%")) / (100 if budget.endswith("%") else 1)
-    except ValueError:
-        raise RecipeError(f"--budget {budget}: a share such as 0.5% or 0.005") from None
-    limit = f", minutes={minutes!r}" if minutes else ""  # without it a run that was begun before goes on
-    method = f"auto(budget={share!r}, kilobytes={kilobytes!r}{limit})"
+    method = budget_.spec(budget or [], kilobytes, minutes)
     _train(recipe_.make(_settings(None, backbone, method, task, corpus, changes)), out, as_json)
 
 

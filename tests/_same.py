@@ -1,5 +1,6 @@
 """Whether runs end with the same numbers: one that is interrupted and goes on, and one in two processes."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +9,35 @@ import torch
 from _crew import in_two
 
 import pegbox
-from pegbox.recipe import Recipe
+from pegbox.recipe import Recipe, make
 from pegbox.surgery import read_tensors
 from pegbox.training.loop import Validated
 
 
-def ends_alike_after_a_cut(recipe: Recipe, folder: Path) -> None:
-    """Trains once without and once with an interruption after the second epoch; every bit must be the same."""
+def classifying(backbone: Path, clips: Path, train: dict[str, Any], /, **changes: Any) -> Recipe:
+    """Returns a recipe of three short epochs on a folder of classes, with these settings of training besides."""
+    settings = {
+        "backbone": str(backbone),
+        "method": "lora(rank=2)",
+        "task": 'classify(label="class", projection=8)',
+        "corpus": f'folder(root="{clips}", valid=0.2, test=0.2)',
+        "train": {"epochs": 3, "batch_clips": 5, "accumulate": 2, **train},
+    }
+    return make(settings | changes)
+
+
+def second_epoch_over(event: Any) -> bool:
+    """Returns whether this is the validation after the second epoch."""
+    return isinstance(event, Validated) and event.epoch == 1
+
+
+def ends_alike_after_a_cut(
+    recipe: Recipe | dict[str, Any], folder: Path, at: Callable[[Any], bool] = second_epoch_over
+) -> None:
+    """Trains once without and once with an interruption at an event; every bit must be the same."""
 
     def stop(event: Any, _: Path) -> None:
-        if isinstance(event, Validated) and event.epoch == 1:
+        if at(event):
             raise KeyboardInterrupt
 
     whole = pegbox.train(recipe, folder / "whole")

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from _same import ends_alike_after_a_cut, ends_alike_in_two
+from _same import classifying, ends_alike_after_a_cut, ends_alike_in_two
 
 import pegbox
 from pegbox import backbones, tasks
 from pegbox.errors import RecipeError
-from pegbox.recipe import Recipe, Train, make
+from pegbox.recipe import Recipe, Train
 from pegbox.rows import Row
 from pegbox.tasks import Sorts
 from pegbox.training import epochs, mixing
@@ -24,14 +24,7 @@ CLIPS = [Row(str(n), f"{n}.wav", {"x": word}, "train", None, 0.0, 2.0) for n, wo
 
 
 def recipe_of(hubert: Path, corpus: Path, **changes: Any) -> Recipe:
-    settings = {
-        "backbone": str(hubert),
-        "method": "lora(rank=2)",
-        "task": 'classify(label="class", projection=8)',
-        "corpus": f'folder(root="{corpus}", valid=0.2, test=0.2)',
-        "train": {"epochs": 3, "batch_clips": 5, "accumulate": 2, "head_lr": 1e-2, "balanced": True},
-    }
-    return make(settings | changes)
+    return classifying(hubert, corpus, {"head_lr": 1e-2, "balanced": True}, **changes)
 
 
 @pytest.fixture(scope="module")

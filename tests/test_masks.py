@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from _made import save_ast
-from _same import ends_alike_after_a_cut, ends_alike_in_two
+from _same import classifying, ends_alike_after_a_cut, ends_alike_in_two
 
 import pegbox
 from pegbox import backbones
 from pegbox.errors import RecipeError
-from pegbox.recipe import Recipe, Train, make
+from pegbox.recipe import Recipe, Train
 from pegbox.rows import Row
 from pegbox.training import masking, mixing
 from pegbox.training.cache import Layout, StateCache
@@ -34,14 +34,7 @@ def ast(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def recipe_of(ast: Path, tones: Path, **changes: Any) -> Recipe:
-    settings = {
-        "backbone": str(ast),
-        "method": "lora(rank=2)",
-        "task": 'classify(label="class", projection=8)',
-        "corpus": f'folder(root="{tones}", valid=0.2, test=0.2)',
-        "train": {"epochs": 3, "batch_clips": 5, "accumulate": 2, "mask_bands": 40, "mask_frames": 12},
-    }
-    return make(settings | changes)
+    return classifying(ast, tones, {"mask_bands": 40, "mask_frames": 12}, **changes)
 
 
 def test_widths_and_places_are_drawn_by_seed_and_epoch(ast: Path) -> None:

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from _same import ends_alike_after_a_cut, ends_alike_in_two
+from _same import classifying, ends_alike_after_a_cut, ends_alike_in_two
 from torch.nn import functional as F
 
 import pegbox
 from pegbox import backbones, tasks
 from pegbox.errors import RecipeError
-from pegbox.recipe import Recipe, make
+from pegbox.recipe import Recipe
 from pegbox.rows import Row
 from pegbox.tasks import Mixes
 from pegbox.training import mixing
@@ -26,14 +26,7 @@ CLIPS = [Row(str(n), f"{n}.wav", {"x": "abc"[n % 3]}, "train", None, 0.5, 2.0) f
 
 
 def recipe_of(hubert: Path, tones: Path, **changes: Any) -> Recipe:
-    settings = {
-        "backbone": str(hubert),
-        "method": "lora(rank=2)",
-        "task": 'classify(label="class", projection=8)',
-        "corpus": f'folder(root="{tones}", valid=0.2, test=0.2)',
-        "train": {"epochs": 3, "batch_clips": 5, "accumulate": 2, "head_lr": 1e-2, "mixup": 0.6},
-    }
-    return make(settings | changes)
+    return classifying(hubert, tones, {"head_lr": 1e-2, "mixup": 0.6}, **changes)
 
 
 def test_clips_partners_and_shares_are_drawn_by_seed_and_epoch() -> None:

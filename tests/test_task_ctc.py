@@ -6,13 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 from _learnt import few, learnt, needs_espeak, size
+from _same import ends_alike_after_a_cut
 from torch import nn
 
-import pegbox
 from pegbox import tasks
 from pegbox.corpora.synthetic.sentences import Sentences
 from pegbox.errors import CorpusError, RecipeError
-from pegbox.surgery import read_tensors
 from pegbox.tasks._augment import Augmented, augmented
 from pegbox.tasks._symbols import PHONES, SUPERB_LETTERS, SUPERB_PHONES
 from pegbox.training.loop import Step
@@ -154,14 +153,4 @@ def test_masks_and_dropout_resume_where_they_were(hubert: Path, tones: Path, tmp
         "corpus": f'manifest(path="{tmp_path}/m.jsonl", root="/", test=0.2, stratify="text")',
         "train": {"epochs": 3, "batch_clips": 8, "validate_steps": 2},
     }
-
-    def stop(event: object, folder: Path) -> None:
-        if isinstance(event, Step) and event.step == 5:
-            raise KeyboardInterrupt
-
-    whole = pegbox.train(recipe, tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        pegbox.train(recipe, tmp_path / "cut", stop)
-    assert pegbox.train(recipe, tmp_path / "cut")["scores"] == whole["scores"]
-    one, two = (read_tensors(tmp_path / name / "delta.safetensors")[0] for name in ("whole", "cut"))
-    assert all(torch.equal(one[name], two[name]) for name in one)
+    ends_alike_after_a_cut(recipe, tmp_path, lambda event: isinstance(event, Step) and event.step == 5)

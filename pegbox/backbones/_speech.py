@@ -72,9 +72,8 @@ def enter(core: Any, wave: Tensor, lengths: Tensor) -> State:  # (batch, samples
 
 def projected(core: Any, wave: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:  # (batch, samples), (batch,)
     """Returns the front-end's frames in the width of the blocks, zero beyond each clip's own, and which are real."""
-    frames = torch.tensor([frames_of(core.config, n) for n in lengths.tolist()])
-    features = _features(core, wave, lengths, frames)  # (batch, time, conv width)
-    made = core.feature_projection(features)
+    found, frames = features(core, wave, lengths)
+    made = core.feature_projection(found)
     x = made[0] if isinstance(made, tuple) else made
     mask = padding_mask(frames, x)
     return only_real(x, mask), mask
@@ -119,9 +118,9 @@ def hop(config: Any) -> int:
     return math.prod(config.conv_stride)
 
 
-def receptive_field(config: Any) -> int:
-    """Returns the samples that the first frame sees, the least that a clip must have."""
-    samples = 1
+def receptive_field(config: Any, frames: int = 1) -> int:
+    """Returns the samples that the first frames see, the least that a clip must have."""
+    samples = frames
     for kernel, stride in zip(reversed(config.conv_kernel), reversed(config.conv_stride), strict=True):
         samples = (samples - 1) * stride + kernel
     return samples
@@ -143,18 +142,21 @@ def ready(core: Any) -> Undo:
     return undo
 
 
-def _features(core: Any, wave: Tensor, lengths: Tensor, frames: Tensor) -> Tensor:  # → (batch, time, conv width)
+def features(core: Any, wave: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:  # (batch, samples), (batch,)
+    """Returns what the convolutions make of the clips, (batch, time, conv width), and how many frames are each clip's.
+
+    What stands beyond a clip's own frames has no meaning.
+    """
+    frames = torch.tensor([frames_of(core.config, n) for n in lengths.tolist()])
     distinct = sorted(set(lengths.tolist()))
     if getattr(core.config, "feat_extract_norm", "layer") != "group" or len(distinct) == 1:
-        return core.feature_extractor(wave[:, : int(lengths.max())]).transpose(1, 2)  # type: ignore[no-any-return]
+        return core.feature_extractor(wave[:, : int(lengths.max())]).transpose(1, 2), frames
     out = wave.new_zeros(len(wave), int(frames.max()), core.config.conv_dim[-1])
     for length in distinct:
         rows = (lengths == length).nonzero()[:, 0].to(wave.device)
-        features = core.feature_extractor(wave[rows, :length]).transpose(1, 2)
-        out = out.index_put(
-            (rows[:, None], torch.arange(features.shape[1], device=wave.device)), features.to(out.dtype)
-        )
-    return out
+        found = core.feature_extractor(wave[rows, :length]).transpose(1, 2)
+        out = out.index_put((rows[:, None], torch.arange(found.shape[1], device=wave.device)), found.to(out.dtype))
+    return out, frames
 
 
 def family_of(name: str, network: str, model_type: str = "") -> Family:

@@ -105,17 +105,18 @@ class Recurrent(nn.Module):
 
     def forward(self, x: Tensor, frames: Tensor) -> Tensor:  # (batch, time, width), (batch,) → (batch, time, outputs)
         """Returns the outputs of every frame; those beyond a clip's end mean nothing."""
-        heard, back = self.projector(x), _backwards(frames.to(x.device), x.shape[1])
+        heard = self.projector(x)
+        back = _backwards(frames.to(x.device), x.shape[1]) if self.lstm.bidirectional else None
         for layer in range(self.lstm.num_layers):
             heard = self._layer(self.dropout(heard) if layer else heard, back, layer)
         return self.linear(self.dropout(heard))  # type: ignore[no-any-return]
 
-    def _layer(self, x: Tensor, back: Tensor, layer: int) -> Tensor:  # (batch, time, in) → (batch, time, hidden or two)
-        ways = [_lstm(x, self.lstm.all_weights[layer * (1 + self.lstm.bidirectional)])]
-        if self.lstm.bidirectional:
-            read = _lstm(_turned(x, back), self.lstm.all_weights[layer * 2 + 1])
-            ways.append(_turned(read, back))
-        return torch.cat(ways, dim=-1)
+    def _layer(self, x: Tensor, back: Tensor | None, layer: int) -> Tensor:  # (batch, time, in)
+        """Returns what one layer makes of x, (batch, time, hidden), or twice that where it reads both ways."""
+        if back is None:
+            return _lstm(x, self.lstm.all_weights[layer])
+        read = _lstm(_turned(x, back), self.lstm.all_weights[2 * layer + 1])
+        return torch.cat([_lstm(x, self.lstm.all_weights[2 * layer]), _turned(read, back)], dim=-1)
 
 
 def _lstm(x: Tensor, weights: list[nn.Parameter]) -> Tensor:  # (batch, time, in) → (batch, time, hidden)

@@ -13,6 +13,7 @@ import torch
 
 from pegbox import methods
 from pegbox.errors import CorpusError
+from pegbox.places import samples
 from pegbox.recipe import dumps
 from pegbox.rows import Row
 from pegbox.surgery import put, save_tensors
@@ -145,7 +146,7 @@ def write(contest: Contest, result: dict[str, Any], said: dict[str, list[Predict
         for suffix, text in model.task.files(part).items() if isinstance(model.task, Writes) else ():
             put(folder / f"{split}.{suffix}", text)
     if contest.winner.trainer and isinstance(contest.winner.trainer.lesson, Speaking):
-        _samples(contest.winner.trainer.lesson, contest.data.rows["test"][:SAMPLES], folder / "samples")
+        _samples(contest.winner.trainer.lesson, contest.data.rows["test"][:SAMPLES], folder)
     put(folder / "recipe.toml", dumps(session.asked))
     put(folder / "env.json", json.dumps(environment(session), indent=1))
     result = result | {"artefact_bytes": (folder / ARTEFACT).stat().st_size}
@@ -155,11 +156,11 @@ def write(contest: Contest, result: dict[str, Any], said: dict[str, list[Predict
 
 def _samples(lesson: Speaking, rows: Sequence[Row], folder: Path) -> None:
     """Writes what the model says of some clips, each beside its recording."""
-    folder.mkdir(exist_ok=True)
     for row in rows:
-        name = row.id.replace("/", "-")
-        for kind, wave in (("said", lesson.sound(row)), ("reference", lesson.feed.wave(row))):
-            soundfile.write(folder / f"{name}-{kind}.wav", wave, lesson.speaker.rate)
+        said, reference = samples(folder, row.id)
+        said.parent.mkdir(exist_ok=True)
+        soundfile.write(said, lesson.sound(row), lesson.speaker.rate)
+        soundfile.write(reference, lesson.feed.wave(row), lesson.speaker.rate)
 
 
 def environment(session: Session) -> dict[str, Any]:

@@ -7,7 +7,6 @@ none: without an entry in `EXAMPLES` it is tested by its bare name.
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from _copies import Original
 from torch import Tensor, nn
 from transformers import (
     ASTConfig,
@@ -22,6 +22,7 @@ from transformers import (
     Data2VecAudioConfig,
     HubertConfig,
     SeamlessM4TFeatureExtractor,
+    SEWConfig,
     UniSpeechConfig,
     UniSpeechSatConfig,
     Wav2Vec2BertConfig,
@@ -41,6 +42,13 @@ from pegbox.errors import RecipeError
 
 RATE = 16_000
 DEPTH, WIDTH, INNER = 3, 32, 64
+_SIZES: dict[str, Any] = {
+    "hidden_size": WIDTH,
+    "num_hidden_layers": DEPTH,
+    "num_attention_heads": 4,
+    "intermediate_size": INNER,
+}
+_HEADS: dict[str, Any] = {"vocab_size": 12, "num_labels": 5, "classifier_proj_size": 16, "apply_spec_augment": False}
 
 
 @dataclass(frozen=True)
@@ -55,20 +63,14 @@ class Small:
 
 def _speech(kind: Any, norm: str, stable: bool) -> Callable[[], Any]:
     return lambda: kind(
-        hidden_size=WIDTH,
-        num_hidden_layers=DEPTH,
-        num_attention_heads=4,
-        intermediate_size=INNER,
+        **_SIZES,
         conv_dim=(16,) * 7,
         num_conv_pos_embeddings=16,
         num_conv_pos_embedding_groups=4,
         feat_extract_norm=norm,
         conv_bias=norm == "layer",
         do_stable_layer_norm=stable,
-        apply_spec_augment=False,
-        vocab_size=12,
-        num_labels=5,
-        classifier_proj_size=16,
+        **_HEADS,
     )
 
 
@@ -96,10 +98,7 @@ def _whisper() -> Any:
 
 def _ast() -> Any:
     return ASTConfig(
-        hidden_size=WIDTH,
-        num_hidden_layers=DEPTH,
-        num_attention_heads=4,
-        intermediate_size=INNER,
+        **_SIZES,
         max_length=128,
         num_labels=5,
     )
@@ -107,46 +106,31 @@ def _ast() -> Any:
 
 def _data2vec() -> Any:
     return Data2VecAudioConfig(
-        hidden_size=WIDTH,
-        num_hidden_layers=DEPTH,
-        num_attention_heads=4,
-        intermediate_size=INNER,
+        **_SIZES,
         conv_dim=(16,) * 7,
         conv_pos_kernel_size=7,
         num_conv_pos_embeddings=3,
         num_conv_pos_embedding_groups=4,
-        apply_spec_augment=False,
-        vocab_size=12,
-        num_labels=5,
-        classifier_proj_size=16,
+        **_HEADS,
     )
 
 
 def _w2v_bert(positions: str | None) -> Callable[[], Any]:
     return lambda: Wav2Vec2BertConfig(
-        hidden_size=WIDTH,
-        num_hidden_layers=DEPTH,
-        num_attention_heads=4,
-        intermediate_size=INNER,
+        **_SIZES,
         feature_projection_input_dim=40,
         position_embeddings_type=positions,
         left_max_position_embeddings=6,
         right_max_position_embeddings=2,
         max_source_positions=12,
         conv_depthwise_kernel_size=7,
-        apply_spec_augment=False,
-        vocab_size=12,
-        num_labels=5,
-        classifier_proj_size=16,
+        **_HEADS,
     )
 
 
 def _conformer(norm: str, positions: str | None) -> Callable[[], Any]:
     return lambda: Wav2Vec2ConformerConfig(
-        hidden_size=WIDTH,
-        num_hidden_layers=DEPTH,
-        num_attention_heads=4,
-        intermediate_size=INNER,
+        **_SIZES,
         conv_dim=(16,) * 7,
         num_conv_pos_embeddings=16,
         num_conv_pos_embedding_groups=4,
@@ -155,10 +139,19 @@ def _conformer(norm: str, positions: str | None) -> Callable[[], Any]:
         position_embeddings_type=positions,
         max_source_positions=12,
         conv_depthwise_kernel_size=7,
-        apply_spec_augment=False,
-        vocab_size=12,
-        num_labels=5,
-        classifier_proj_size=16,
+        **_HEADS,
+    )
+
+
+def _sew() -> Any:
+    return SEWConfig(
+        **_SIZES,
+        conv_dim=(16,) * 8,
+        conv_kernel=(10, 3, 1, 3, 3, 3, 2, 2),
+        conv_stride=(5, 2, 1, 2, 2, 2, 2, 2),
+        num_conv_pos_embeddings=16,
+        num_conv_pos_embedding_groups=4,
+        **_HEADS,
     )
 
 
@@ -203,6 +196,7 @@ SMALL: dict[str, Small] = {
     "w2v_bert": Small("w2v_bert", _w2v_bert("relative_key"), _rows, True),
     "wav2vec2_conformer-rotary": Small("wav2vec2_conformer", _conformer("group", "rotary"), _waves),
     "wav2vec2_conformer-relative": Small("wav2vec2_conformer", _conformer("layer", "relative"), _waves),
+    "sew": Small("sew", _sew, _waves),
     "ast": Small("ast", _ast, lambda: ASTFeatureExtractor(max_length=128), True),
 }
 VARIANTS = tuple(SMALL)
@@ -299,12 +293,12 @@ def specs() -> tuple[str, ...]:
 
 
 @cache
-def _network(variant: str) -> Any:
+def _network(variant: str) -> Original:
     small = SMALL[variant]
     torch.manual_seed(7)
     model = getattr(transformers, families()[small.family].network)(small.config()).eval()
     perturb(model)
-    return model
+    return Original(model)
 
 
 @cache
@@ -326,7 +320,7 @@ def perturb(model: nn.Module) -> None:
 
 def network(variant: str) -> Any:
     """Returns a fresh copy of the library's model, whose backbone is at `family.inside`."""
-    return deepcopy(_network(variant))
+    return _network(variant).copy()
 
 
 def library_core(variant: str) -> Any:
@@ -383,6 +377,8 @@ def fed(prepared: Any) -> Tensor:
 def library_states(core: Any, *inputs: Tensor, **more: Any) -> list[Tensor]:
     """Returns the library's hidden states, the last one after the final norm."""
     out = core(*inputs, output_hidden_states=True, **more)
+    if core.config.model_type == "sew":  # it ends at another rate
+        return list(out.hidden_states)
     return [*out.hidden_states[:-1], out.last_hidden_state]
 
 

@@ -1,10 +1,10 @@
 """Small random networks that make speech of text, what they are given, and what they answer."""
 
-from copy import deepcopy
 from functools import cache
 
 import torch
 import transformers
+from _copies import Original
 from _models import perturb
 
 from pegbox.backbones import tables
@@ -75,12 +75,12 @@ def _network(name):
     torch.manual_seed(7)
     model = getattr(transformers, tables()[name].network)(CONFIGS[name]())
     perturb(model)
-    return model.train()
+    return Original(model.train())
 
 
 def network(name):
     """Returns a fresh copy of the same small network, in training mode."""
-    return deepcopy(_network(name))
+    return _network(name).copy()
 
 
 def inputs(name):

@@ -13,7 +13,7 @@ from pegbox.errors import RecipeError
 from pegbox.sites import around
 
 CTC = ("Wav2Vec2ForCTC", "HubertForCTC", "WavLMForCTC", "UniSpeechForCTC", "Data2VecAudioForCTC")
-CTC += ("Wav2Vec2BertForCTC", "Wav2Vec2ConformerForCTC")
+CTC += ("Wav2Vec2BertForCTC", "Wav2Vec2ConformerForCTC", "SEWForCTC")
 MODELS = {
     "Wav2Vec2ForCTC": "wav2vec2-group-post",
     "Wav2Vec2ForSequenceClassification": "wav2vec2-layer-pre",
@@ -29,6 +29,8 @@ MODELS = {
     "Wav2Vec2BertForSequenceClassification": "w2v_bert-rotary",
     "Wav2Vec2ConformerForCTC": "wav2vec2_conformer-relative",
     "Wav2Vec2ConformerForSequenceClassification": "wav2vec2_conformer-rotary",
+    "SEWForCTC": "sew",
+    "SEWForSequenceClassification": "sew",
     "WhisperForAudioClassification": "whisper",
     "WhisperModel": "whisper",
     "ASTForAudioClassification": "ast",
@@ -289,7 +291,6 @@ def test_a_model_without_a_known_encoder_is_refused():
         pegbox.attach(torch.nn.Linear(2, 2), "lora")
 
 
-@pytest.mark.filterwarnings("ignore:`gradient_checkpointing_enable` is deprecated")
 @pytest.mark.parametrize(
     "name", ["Wav2Vec2ForCTC", "WavLMForCTC", "WhisperForAudioClassification", "Wav2Vec2ConformerForCTC"]
 )
@@ -300,7 +301,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(name):
         for dropout in (module for module in model.modules() if isinstance(module, torch.nn.Dropout)):
             dropout.p = 0.0
         if checkpointing:
-            model.gradient_checkpointing_enable()
+            model.activation_checkpointing_enable()
             assert core_of(model).get_submodule(locate(model, families())[0].blocks)[0].gradient_checkpointing
         torch.manual_seed(1)
         delta = pegbox.attach(

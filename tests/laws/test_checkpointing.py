@@ -38,7 +38,7 @@ def test_recomputed_blocks_give_the_same_gradients(variant, name):
             pytest.skip("prompts inside WavLM's blocks need Pegbox's own fold, which says so")
         perturb(delta)
         if checkpointing:
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            model.activation_checkpointing_enable({"use_reentrant": False})
         calls = []
         last = core.get_submodule(families()[SMALL[variant].family].blocks)[-1]
         norm = next(part for part in last.modules() if isinstance(part, nn.LayerNorm))

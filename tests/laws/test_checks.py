@@ -22,6 +22,7 @@ WRONG = [
     ("ast", "input_prompt(border=64)", r"border=64\): from 1 to 63 around \(128, 128\)"),
     # a place that a network lacks
     ("whisper", "p_adapter", "whisper has no site between a front-end's features and its frames"),
+    ("sew", "p_adapter", "sew has no site between a front-end's features and its frames"),
     ("whisper", "input_prompt", "whisper has no site with a spectrogram of fixed size"),
     ("ast", "front_conv_adapter", "ast has no site that is a convolution over time"),
     ("ast", "chapter", "ast has no site"),

@@ -89,6 +89,7 @@ TASK_MODELS = [
     ("data2vec", "Data2VecAudioForCTC", "data2vec_audio"),
     ("w2v_bert", "Wav2Vec2BertForCTC", "wav2vec2_bert"),
     ("wav2vec2_conformer-relative", "Wav2Vec2ConformerForSequenceClassification", "wav2vec2_conformer"),
+    ("sew", "SEWForCTC", "sew"),
     ("whisper", "WhisperModel", "encoder"),
     ("whisper", "WhisperForConditionalGeneration", "model.encoder"),
     ("whisper", "WhisperForAudioClassification", "encoder"),

@@ -112,17 +112,17 @@ def test_an_attention_that_reads_past_its_modules_stops_the_run(saved_wavlm, ton
 def test_reentrant_checkpointing_over_a_frozen_front_end_kills_adapters(hubert, tones, monkeypatch):
     torch.manual_seed(0)
     model = HubertForSequenceClassification(SMALL["hubert-layer-pre"].config()).train()
-    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": True})
+    model.activation_checkpointing_enable({"use_reentrant": True})
     delta = pegbox.attach(model, "lora(rank=2)")
     model(alone(6000)[0]).logits.sum().backward()
     assert model.classifier.weight.grad is not None
     assert all(gradient is None for gradient in gradients(delta).values())  # the trap
     trainer, two_steps = trainer_of(hubert, tones, "lora(rank=2)")
-    trainer.model.backbone.core.gradient_checkpointing_enable({"use_reentrant": True})
+    trainer.model.backbone.core.activation_checkpointing_enable({"use_reentrant": True})
     two_steps()  # not here: the frozen part is in eval mode, where nothing is recomputed
     monkeypatch.setattr(Tuned, "train", nn.Module.train)
     trainer, two_steps = trainer_of(hubert, tones, "lora(rank=2)")
-    trainer.model.backbone.core.gradient_checkpointing_enable({"use_reentrant": True})
+    trainer.model.backbone.core.activation_checkpointing_enable({"use_reentrant": True})
     with pytest.raises(DeadParameterError, match=r"8 of 13 trained tensors .*'delta\.edits\.lora:0/q\.down'"):
         two_steps()
 
@@ -142,7 +142,7 @@ def test_a_front_end_under_no_grad_kills_the_edits_in_it(hubert, tones, monkeypa
         assert len(convs) == 14 and all((gradient is None) == frozen for gradient in convs)
     spec = 'lora(rank=2, at=["conv"])'
     trainer_of(hubert, tones, spec)[1]()  # here a gradient goes as far down as the lowest edit
-    monkeypatch.setattr(_speech, "_features", torch.no_grad()(_speech._features))
+    monkeypatch.setattr(_speech, "features", torch.no_grad()(_speech.features))
     with pytest.raises(DeadParameterError, match=r"14 of \d+ trained tensors .*'delta\.edits\.lora:conv/0"):
         trainer_of(hubert, tones, spec)[1]()
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from pegbox import registry
+from pegbox import places, registry
 from pegbox.bench import evidence
 from pegbox.bench.evidence import Evidence
 from pegbox.bench.recorded import Recorded, number
@@ -167,9 +167,7 @@ def _samples(run: Recorded, rows: Sequence[Mapping[str, Any]]) -> tuple[Sample, 
     """Returns the clips of which sound and recording lie in the run's `samples`, in the order of its predictions."""
     found = []
     for row in rows:
-        said, reference = (
-            run.folder / "samples" / f"{str(row['id']).replace('/', '-')}-{kind}.wav" for kind in ("said", "reference")
-        )
+        said, reference = places.samples(run.folder, str(row["id"]))
         if said.is_file() and reference.is_file():
             texts = (_cut(str(row["true"])), _cut(str(row.get("heard", ""))))
             found.append(Sample(str(row["id"]), *texts, said, reference))
