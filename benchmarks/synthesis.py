@@ -88,7 +88,7 @@ def _row(method: str, results: Sequence[dict[str, Any]], scores: Sequence[str]) 
 def _copied(lesson: Speaking, row: Row) -> Prediction:
     """Returns what is told of a recording that has become Mel frames and sound again: what the vocoder costs."""
     wave, again = lesson.feed.wave(row), lesson.copied(row)
-    mel = lesson.script.analysis.log_mel(wave)
+    mel = lesson.primer.analysis.log_mel(wave)
     told = lesson.task.distance(mel, mel) | lesson.task.judge(lesson.ears(again), lesson.ears(wave))
     return told | {"duration_error": 0.0} | lesson.critics.hear(again, lesson.speaker.rate, row)
 

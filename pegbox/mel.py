@@ -23,7 +23,9 @@ ORDER: Final = 13  # of the cepstrum, c0 not counted
 class Analysis:
     """How frames are cut: rate in Hz, samples a window and a hop, Mel bands, and the amplitude that is silence.
 
-    The windows are Hann's, centred on multiples of the hop: a clip of n samples has 1 + n // hop frames.
+    The windows are Hann's, centred on multiples of the hop: a clip of n samples has 1 + n // hop frames. The bands lie
+    between `lowest` and `highest` Hz, 0 being half the rate. What the first and last windows see beyond a clip is
+    silence, or the clip in a mirror where it is longer than half a window.
     """
 
     rate: int = 16_000
@@ -31,6 +33,9 @@ class Analysis:
     hop: int = 256
     bands: int = 80
     floor: float = 1e-3
+    lowest: float = 0.0
+    highest: float = 0.0
+    mirrored: bool = False
 
     @property
     def seconds(self) -> float:
@@ -78,7 +83,8 @@ class Analysis:
 
     def _spectrum(self, wave: Tensor) -> Tensor:  # (samples,) → (bins, time)
         hann = torch.hann_window(self.window)
-        return torch.stft(wave, self.window, self.hop, window=hann, pad_mode="constant", return_complex=True)
+        mode = "reflect" if self.mirrored and len(wave) > self.window // 2 else "constant"
+        return torch.stft(wave, self.window, self.hop, window=hann, pad_mode=mode, return_complex=True)
 
     def _sound(self, spectrum: Tensor) -> Tensor:  # (bins, time) → (samples,)
         length = self.hop * (spectrum.shape[1] - 1)
@@ -116,8 +122,8 @@ def _filters(analysis: Analysis) -> Tensor:  # (bins, bands)
     table: Any = mel_filter_bank(
         num_frequency_bins=analysis.window // 2 + 1,
         num_mel_filters=analysis.bands,
-        min_frequency=0.0,
-        max_frequency=analysis.rate / 2,
+        min_frequency=analysis.lowest,
+        max_frequency=analysis.highest or analysis.rate / 2,
         sampling_rate=analysis.rate,
         norm="slaney",
         mel_scale="slaney",

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from _cut import ends_with_the_same_numbers
 from _speaker import SETTINGS, save_speaker, save_units
 
 import pegbox
@@ -22,7 +23,6 @@ from pegbox.tasks import build
 from pegbox.training import script
 from pegbox.training.critics import Critics
 from pegbox.training.feed import Feed
-from pegbox.training.loop import Step
 from pegbox.training.plans import plan
 from pegbox.training.prepare import corpus_rows, data_of
 from pegbox.training.reading import LONGEST, parts
@@ -98,17 +98,7 @@ def test_a_reloaded_run_says_the_same_to_the_last_bit(finished: Path) -> None:
 
 def test_an_interrupted_run_ends_with_the_same_numbers(network: Path, units: Path, tmp_path: Path) -> None:
     settings = settings_of(network, units, train={"validate_steps": 2, "epochs": 4})
-    whole = pegbox.train(settings, tmp_path / "whole")
-
-    def stop(event: Any, folder: Path) -> None:
-        if isinstance(event, Step) and event.step == 5:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        pegbox.train(settings, tmp_path / "cut", stop)
-    assert pegbox.train(settings, tmp_path / "cut")["scores"] == whole["scores"]
-    first, second = (read_tensors(tmp_path / name / "delta.safetensors")[0] for name in ("whole", "cut"))
-    assert all(torch.equal(first[name], second[name]) for name in first)
+    ends_with_the_same_numbers(settings, tmp_path, step=5)
 
 
 def test_dropout_of_the_frozen_network_stays_off_while_it_is_taught(network: Path, units: Path) -> None:
