@@ -49,7 +49,7 @@ class Analysis:
     def log_mel(self, wave: np.ndarray) -> Tensor:  # (samples,) → (time, bands)
         """Returns the natural logarithm of the amplitude in each band."""
         spectrum = self._spectrum(torch.from_numpy(np.ascontiguousarray(wave, np.float32))).abs()
-        return (_filters(self).T @ spectrum).clamp(min=self.floor).log().T
+        return (filters(self).T @ spectrum).clamp(min=self.floor).log().T
 
     def wave(self, log_mel: Tensor, rounds: int = 30) -> np.ndarray:  # (time, bands) → (samples,)
         """Returns sound of these frames: phases that fit the amplitudes, sought in so many fast rounds.
@@ -116,7 +116,8 @@ def warp(costs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # (time, other ti
 
 
 @lru_cache
-def _filters(analysis: Analysis) -> Tensor:  # (bins, bands)
+def filters(analysis: Analysis) -> Tensor:  # (bins, bands)
+    """Returns the Mel bands as weights of a spectrum's bins (Slaney's scale and norm)."""
     from transformers.audio_utils import mel_filter_bank
 
     table: Any = mel_filter_bank(
@@ -133,7 +134,7 @@ def _filters(analysis: Analysis) -> Tensor:  # (bins, bands)
 
 @lru_cache
 def _back(analysis: Analysis) -> Tensor:  # (bands, bins)
-    inverse: Tensor = torch.linalg.pinv(_filters(analysis))
+    inverse: Tensor = torch.linalg.pinv(filters(analysis))
     return inverse
 
 

@@ -7,7 +7,14 @@ import numpy as np
 import soundfile
 import torch
 from _speaker import save_lines, split_of
-from transformers import SpeechT5Config, SpeechT5ForTextToSpeech, SpeechT5HifiGan, SpeechT5HifiGanConfig
+from transformers import (
+    SpeechT5Config,
+    SpeechT5ForTextToSpeech,
+    SpeechT5HifiGan,
+    SpeechT5HifiGanConfig,
+    VitsConfig,
+    VitsModel,
+)
 
 LETTERS = "<pad>", "<s>", "</s>", "<unk>", " ", "'", *"abcdefghijklmnopqrstuvwxyz"
 WIDTH, RATE = 8, 16_000
@@ -24,7 +31,7 @@ def save_letters(folder: Path, blanks: bool) -> None:
 def speecht5_config() -> SpeechT5Config:
     """Returns the shape of a SpeechT5 with one block on each side."""
     return SpeechT5Config(
-        hidden_size=16,
+        hidden_size=32,
         vocab_size=len(LETTERS),
         num_mel_bins=20,
         encoder_layers=1,
@@ -53,6 +60,34 @@ def save_speecht5(folder: Path) -> Path:
     front = {"feature_extractor_type": "SpeechT5FeatureExtractor", "sampling_rate": RATE, "num_mel_bins": 20}
     (folder / "preprocessor_config.json").write_text(json.dumps(front))
     np.save(folder / "voice.npy", np.random.default_rng(0).normal(size=WIDTH))
+    return folder
+
+
+def save_vits(folder: Path, voices: int = 1, stochastic: bool = False) -> Path:
+    """Returns the folder of a checkpoint of VITS, without input settings, as the published ones are."""
+    torch.manual_seed(0)
+    config = VitsConfig(
+        hidden_size=32,
+        vocab_size=len(LETTERS),
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        ffn_dim=16,
+        flow_size=8,
+        num_speakers=voices,
+        speaker_embedding_size=4 if voices > 1 else 0,
+        use_stochastic_duration_prediction=stochastic,
+        upsample_initial_channel=8,
+        upsample_rates=(16, 16),
+        upsample_kernel_sizes=(32, 32),
+        resblock_kernel_sizes=(3,),
+        resblock_dilation_sizes=((1, 3),),
+        prior_encoder_num_flows=2,
+        prior_encoder_num_wavenet_layers=1,
+        posterior_encoder_num_wavenet_layers=1,
+        duration_predictor_filter_channels=8,
+    )
+    VitsModel(config).save_pretrained(folder)
+    save_letters(folder, blanks=True)
     return folder
 
 

@@ -11,10 +11,11 @@ import pytest
 import soundfile
 import torch
 from _cut import ends_with_the_same_numbers
+from _refused import refused_by
 from _speaker import SETTINGS, save_speaker, save_units
 
 import pegbox
-from pegbox import backbones, registry
+from pegbox import backbones
 from pegbox.errors import CorpusError, RecipeError, WeightsError
 from pegbox.recipe import make
 from pegbox.run import open_model, speaking
@@ -30,7 +31,6 @@ from pegbox.training.session import Session
 from pegbox.training.speaking import Speaking
 
 pytestmark = pytest.mark.skipif(not find_spec("pyworld"), reason="pyworld is not installed: pegbox[speech]")
-EXAMPLES = {"downsample": "downsample + bitfit"}  # it trains nothing by itself
 METHODS = (
     *("lora(rank=2)", "bottleneck(size=4)", "conv_adapter", "prefix(length=3)", "bitfit", "full", "peft"),
     *("deep_prompt(length=3)", "shallow_prompt(length=3)", "unipelt(rank=2, length=3, size=4)", "downsample + bitfit"),
@@ -158,13 +158,7 @@ def test_the_page_lists_the_methods_that_are_refused_and_no_others(network: Path
     page = (Path(__file__).parents[1] / "docs" / "synthesis.md").read_text(encoding="utf-8")
     rows = page.partition("| methods | because |")[2].partition("\n\n")[0].splitlines()[2:]
     listed = {name for row in rows for name in re.findall("`([a-z0-9_]+)`", row.split("|")[1])}
-    refused = set()
-    for method in registry.names("methods"):
-        try:
-            plan(make(settings_of(network, units, EXAMPLES.get(method, method))))
-        except RecipeError as problem:
-            refused |= {method} if "peft: the library" not in str(problem) else set()
-    assert refused == listed
+    assert refused_by(lambda method: settings_of(network, units, method)) == listed
 
 
 def test_a_run_that_speaks_hears_nothing_and_the_other_way_round(finished: Path, units: Path) -> None:

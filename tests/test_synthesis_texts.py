@@ -1,6 +1,7 @@
 """Synthesis by networks that read texts: SpeechT5 frame after frame; their losses, voices, texts and sound."""
 
 import json
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 from _cut import ends_with_the_same_numbers
-from _texts import RATE, WIDTH, save_hifigan, save_speecht5, save_texts
+from _refused import refused_by
+from _texts import RATE, WIDTH, save_hifigan, save_speecht5, save_texts, save_vits
 from transformers import SpeechT5FeatureExtractor
 
 import pegbox
@@ -137,6 +139,25 @@ def test_what_cannot_be_is_refused_by_name(
 ) -> None:
     with pytest.raises(error, match=message):
         plan(make(settings_of(network, clips, **changes)))
+
+
+def listed(page: str, table: str) -> list[tuple[set[str], str]]:
+    """Returns the methods of each row of a table that begins so, and what the row's second column says."""
+    rows = page.partition(table)[2].partition("\n\n")[0].splitlines()[2:]
+    return [(set(re.findall("`([a-z0-9_]+)`", row.split("|")[1])), row.split("|")[2]) for row in rows]
+
+
+@pytest.mark.parametrize("name", ["speecht5", "vits"])
+def test_the_page_lists_the_methods_that_are_refused_and_no_others(
+    name: str, network: Path, clips: Path, tmp_path: Path
+) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "synthesis.md").read_text(encoding="utf-8")
+    shared = [names for names, why in listed(page, "| methods | because |") if "convolutions" not in why]
+    own = [names for names, by in listed(page, "| methods | refused by |") if name in by]
+    made = settings_of(network, clips)
+    if name == "vits":
+        made |= {"backbone": str(save_vits(tmp_path)), "task": "synthesize"}
+    assert refused_by(lambda method: made | {"method": method}) == set().union(*shared, *own)
 
 
 def test_an_embedding_of_another_width_is_refused(network: Path, tmp_path: Path) -> None:

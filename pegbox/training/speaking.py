@@ -1,7 +1,8 @@
 """How a synthesis network is taught and judged: batches of what it reads and learns, and sound beside a recording."""
 
+import math
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import torch
@@ -17,6 +18,8 @@ from pegbox.training.casting import primer_of, voice_of
 from pegbox.training.feed import Feed
 from pegbox.training.model import Tuned
 from pegbox.training.script import Line
+
+SILENCE: Final = 1e-3  # amplitudes in a Mel band below it count as that in scores
 
 
 class Hear(Protocol):
@@ -71,7 +74,7 @@ class Speaking:
     def ears(self, wave: np.ndarray) -> Heard:
         """Returns what the scores of sound are made of."""
         analysis = self.primer.analysis
-        return Heard(cepstra(analysis.log_mel(wave)).numpy(), analysis.pitch(wave))
+        return Heard(cepstra(self._audible(analysis.log_mel(wave))).numpy(), analysis.pitch(wave))
 
     def _judged(self, row: Row, sound: bool) -> Prediction:
         line, text = self._line(row), self.primer.said(row, self.task)
@@ -80,7 +83,8 @@ class Speaking:
         frames = self.speaker.draft(self._taught([row])).cpu() if spoken is None or drafted else spoken.x
         found: Prediction = {"id": row.id, "split": row.split, "true": text, "said": text}
         found |= self._timing(line, spoken)
-        found |= self.task.distance(self._logarithms(frames), self.primer.logarithms(line.mel))
+        whole, true = self._logarithms(frames), self.primer.logarithms(line.mel)
+        found |= self.task.distance(self._audible(whole), self._audible(true))
         if spoken is None or not sound:
             return found
         said = self.wave(spoken.x)
@@ -98,6 +102,10 @@ class Speaking:
         if self.speaker.lessons.sounds:
             return self.primer.analysis.log_mel(said.numpy())
         return self.primer.logarithms(said)
+
+    def _audible(self, log_mel: Tensor) -> Tensor:  # (time, bands)
+        """Returns frames as scores see them: networks differ in what is silence to them."""
+        return log_mel.clamp(min=math.log(SILENCE)) if self.primer.analysis.floor < SILENCE else log_mel
 
     @torch.no_grad()
     def _vocoded(self, mel: Tensor) -> np.ndarray:  # (time, bands) on the network's scale → (samples,)

@@ -47,9 +47,9 @@ class Texts:
         return row.labels[task.text].strip()
 
     def check(self, row: Row, task: Task, frames: int) -> None:
-        """Refuses a clip with more tokens than Mel frames, or whose text cannot be read."""
+        """Refuses a clip with as many tokens as Mel frames or more, or whose text cannot be read."""
         count = len(self.numbers(self.said(row, task), row.id))
-        if count > frames:
+        if count >= frames:
             raise CorpusError(f"{row.id}: {count} tokens in {frames} Mel frames: this text is not what the clip says")
 
     def learnt(self, row: Row, task: Task, wave: np.ndarray) -> Line:  # (samples,)
