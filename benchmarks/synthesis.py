@@ -15,7 +15,6 @@ from pegbox.backbones import Speaker
 from pegbox.recipe import make
 from pegbox.rows import Row
 from pegbox.tasks import Prediction
-from pegbox.training.critics import Critics
 from pegbox.training.feed import Feed
 from pegbox.training.model import Tuned
 from pegbox.training.prepare import corpus_rows
@@ -95,7 +94,7 @@ def _copied(lesson: Speaking, row: Row) -> Prediction:
 
 def _lesson(model: Tuned) -> Speaking:
     assert isinstance(model.backbone, Speaker)
-    return Speaking(model, model.backbone, Feed(model.backbone, None), Critics(model.task))
+    return Speaking(model, model.backbone, Feed(model.backbone, None))
 
 
 if __name__ == "__main__":

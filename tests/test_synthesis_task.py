@@ -22,7 +22,6 @@ from pegbox.run import open_model, speaking
 from pegbox.surgery import read_tensors
 from pegbox.tasks import build
 from pegbox.training import script
-from pegbox.training.critics import Critics
 from pegbox.training.feed import Feed
 from pegbox.training.plans import plan
 from pegbox.training.prepare import corpus_rows, data_of
@@ -106,7 +105,7 @@ def test_dropout_of_the_frozen_network_stays_off_while_it_is_taught(network: Pat
     assert speaker.config.encoder_dropout_rate > 0
     recipe = make(settings_of(network, units))
     model = Session(recipe).model(recipe, data_of(corpus_rows(recipe, None), build("synthesize"), speaker), 0, None)
-    lesson = Speaking(model.train(), model.backbone, Feed(model.backbone, None), Critics(model.task))  # type: ignore[arg-type]
+    lesson = Speaking(model.train(), model.backbone, Feed(model.backbone, None))  # type: ignore[arg-type]
     rows = corpus_rows(recipe, None)[:4]
     assert float(lesson.loss(rows).detach()) == float(lesson.loss(rows).detach())
     assert not model.backbone.core.training
@@ -118,7 +117,7 @@ def test_a_batch_pads_without_a_trace_in_what_is_padded(network: Path, units: Pa
     recipe = make(settings_of(network, units))
     session = Session(recipe)
     model = session.model(recipe, session.data(None), 0, None)
-    lesson = Speaking(model, model.backbone, Feed(model.backbone, None), Critics(model.task))  # type: ignore[arg-type]
+    lesson = Speaking(model, model.backbone, Feed(model.backbone, None))  # type: ignore[arg-type]
     row = corpus_rows(recipe, None)[0]
     assert torch.allclose(lesson.loss([row]), lesson.loss([row, row]), rtol=1e-5)
     model.delta.detach()

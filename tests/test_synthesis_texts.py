@@ -16,7 +16,7 @@ from transformers import SpeechT5FeatureExtractor
 
 import pegbox
 from pegbox import audio, backbones
-from pegbox.errors import CorpusError, PegboxError, RecipeError
+from pegbox.errors import CorpusError, PegboxError, RecipeError, WeightsError
 from pegbox.mel import Analysis
 from pegbox.recipe import make
 from pegbox.run import open_model, speaking
@@ -111,6 +111,19 @@ def test_say_reads_any_text_that_the_tokenizer_knows(finished: Path) -> None:
         say(run, "?!")
     with pytest.raises(CorpusError, match="tokens; the network reads 1 to 60"):
         say(run, "abcd " * 25)
+
+
+@pytest.mark.parametrize("name", ["voice.npy", "vocab.json"])
+def test_another_voice_or_tokenizer_in_the_same_place_is_seen(name: str, network: Path, finished: Path) -> None:
+    run, kept = pegbox.load(finished), (network / name).read_bytes()
+    assert set(run.result["beside"]) == {"embedding", "tokenizer"}
+    np.save(network / name, np.zeros(WIDTH)) if name == "voice.npy" else (network / name).write_text('{"a": 0}')
+    try:
+        with pytest.raises(WeightsError, match=r"the run was made with a .* it is another one"):
+            say(run, "a")
+    finally:
+        (network / name).write_bytes(kept)
+    assert len(say(run, "a").wave)
 
 
 @pytest.mark.parametrize("kind", ["speecht5_hifigan", "hifigan"])

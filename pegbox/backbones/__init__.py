@@ -11,7 +11,7 @@ from pegbox.backbones._speaker import Speaker, load_speaker, outline_speaker
 from pegbox.backbones._speech import padding_mask
 from pegbox.backbones._synthesis import Spoken, Synthesis, Taught, Voice
 from pegbox.backbones._tokens import load_tokenizer
-from pegbox.backbones._vocoder import Vocoder, load_vocoder, outline_vocoder
+from pegbox.backbones._vocoder import Vocoder, load_vocoder, outline_vocoder, vocoder_digest
 
 __all__ = [
     "Backbone",
@@ -49,6 +49,7 @@ __all__ = [
     "padding_mask",
     "shipped",
     "tables",
+    "vocoder_digest",
 ]
 
 Network = Backbone | Speaker

@@ -9,6 +9,8 @@ import transformers
 from torch import nn
 
 from pegbox.backbones import _load
+from pegbox.backbones._family import Front
+from pegbox.backbones._fold import digest
 from pegbox.errors import WeightsError
 
 _NETWORKS: Final[Mapping[str, str]] = {
@@ -57,6 +59,13 @@ def load_vocoder(source: str) -> nn.Module:
         raise WeightsError(f"{source}: {len(missing)} tensors of the vocoder are not in the checkpoint: {missing[:4]}")
     vocoder: nn.Module = model.get_submodule(inside.rstrip("."))
     return vocoder.eval().requires_grad_(False)
+
+
+def vocoder_digest(vocoder: nn.Module) -> str:
+    """Returns the identity of a vocoder's weights and of what else makes its sound."""
+    told: Any = vocoder.config
+    names = ("upsample_rates", "resblock_dilation_sizes", "leaky_relu_slope", "normalize_before")
+    return digest(vocoder, Front(0, {name: getattr(told, name) for name in names}))
 
 
 def _config(source: str) -> Any:

@@ -2,45 +2,44 @@
 
 import math
 from collections.abc import Sequence
-from typing import Final, Protocol
+from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from pegbox.backbones import Speaker, Spoken, Taught, load_vocoder
+from pegbox.backbones import Speaker, Spoken, Taught, load_vocoder, vocoder_digest
 from pegbox.errors import RecipeError
 from pegbox.mel import cepstra
 from pegbox.rows import Row
 from pegbox.tasks import Heard, Prediction, Speaks, Vocodes
+from pegbox.training.beside import Beside, digest_of
 from pegbox.training.casting import primer_of, voice_of
+from pegbox.training.critics import Critics
 from pegbox.training.feed import Feed
 from pegbox.training.model import Tuned
 from pegbox.training.script import Line
+from pegbox.training.texts import Texts
 
 SILENCE: Final = 1e-3  # amplitudes in a Mel band below it count as that in scores
-
-
-class Hear(Protocol):
-    """What else is asked about sound."""
-
-    def hear(self, said: np.ndarray, rate: int, row: Row) -> Prediction:
-        """Returns what is told of sound that is meant to be a row's."""
 
 
 class Speaking:
     """A network reads units or texts and makes speech. Features of a clip are made once and kept."""
 
-    def __init__(self, model: Tuned, speaker: Speaker, feed: Feed, critics: Hear) -> None:
+    def __init__(self, model: Tuned, speaker: Speaker, feed: Feed) -> None:
         if not isinstance(model.task, Speaks):
             raise RecipeError(f"{type(model.task).__name__} cannot judge what a synthesis network says")
         self.model, self.task, self.speaker, self.feed = model, model.task, speaker, feed
-        self.critics, self.primer = critics, primer_of(speaker)
+        self.beside, self.primer = Beside(model.beside), primer_of(speaker)
+        self.critics = Critics(model.task, self.beside)
         self._voice = voice_of(speaker, model.task)
         named = model.task.vocoder if isinstance(model.task, Vocodes) else ""
         self._vocoder = load_vocoder(named).to(self._device) if named else None
         self._lines: dict[str, Line] = {}
+        self._note(named)
 
     def loss(self, group: Sequence[Row]) -> Tensor:
         """Returns the network's own loss, a scalar."""
@@ -90,6 +89,15 @@ class Speaking:
         said = self.wave(spoken.x)
         found |= self.task.judge(self.ears(said), self.ears(self.feed.wave(row)))
         return found | (self.critics.hear(said, self.speaker.rate, row) if row.split == "test" else {})
+
+    def _note(self, vocoder: str) -> None:
+        """Notes what this run asks beside its network, or refuses what is another than before."""
+        if self._vocoder is not None:
+            self.beside.take("vocoder", vocoder_digest(self._vocoder), vocoder)
+        if self.task.embedding:
+            self.beside.take("embedding", digest_of(Path(self.task.embedding)), self.task.embedding)
+        if isinstance(self.primer, Texts):
+            self.beside.take("tokenizer", self.primer.digest, self.speaker.source)
 
     def _timing(self, line: Line, spoken: Spoken | None) -> Prediction:
         """Returns the mean difference of a unit's length in milliseconds, where both sides tell."""

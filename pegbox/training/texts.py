@@ -1,7 +1,9 @@
 """What a network that reads texts learns: the tokens of its own tokenizer, and Mel frames on its scale."""
 
+import json
 from collections.abc import Iterator
 from functools import cache
+from hashlib import blake2b
 
 import numpy as np
 import torch
@@ -24,6 +26,11 @@ class Texts:
         self._tokens = load_tokenizer(speaker.source)
         self._none = len(self._tokens("", add_special_tokens=False).input_ids)
         self._knows = cache(self._known)
+
+    @property
+    def digest(self) -> str:
+        """The identity of the tokenizer's units."""
+        return blake2b(json.dumps(sorted(self._tokens.get_vocab().items())).encode(), digest_size=16).hexdigest()
 
     def numbers(self, text: str, name: str) -> Tensor:  # (units,)
         """Returns the tokens of a text. Signs that the tokenizer lacks are what it makes of them.
