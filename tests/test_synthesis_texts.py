@@ -54,7 +54,9 @@ def finished(network: Path, clips: Path, tmp_path_factory: pytest.TempPathFactor
     return folder
 
 
-@pytest.mark.parametrize("method", ["bottleneck(size=4)", "prefix(length=3)", "ia3", "full", "houlsby(size=4)"])
+@pytest.mark.parametrize(
+    "method", ["bottleneck(size=4)", "prefix(length=3)", "ia3", "full", "shallow_prompt(length=3)"]
+)
 def test_every_method_trains_each_of_its_tensors(method: str, network: Path, clips: Path, tmp_path: Path) -> None:
     before = backbones.load_speaker(str(network)).fingerprint()
     result = pegbox.train(settings_of(network, clips, method=method), tmp_path / "run")
@@ -143,7 +145,7 @@ def test_a_hifigan_of_speecht5_makes_its_sound(kind: str, network: Path, clips: 
         ({"more": ", align=True"}, RecipeError, "learns from texts and needs no times"),
         ({"more": ', text="words"'}, CorpusError, "no label 'words'"),
         ({"method": "linear_probe"}, RecipeError, "trains nothing inside the network"),
-        ({"method": "deep_prompt"}, RecipeError, "speecht5 has no site 'enter'"),
+        ({"method": "unipelt"}, RecipeError, "has no site 'enter', for its gates"),
         ({"method": "conv_adapter"}, RecipeError, "looks across frames"),
     ],
 )

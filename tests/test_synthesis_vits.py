@@ -24,6 +24,8 @@ from pegbox.training.prepare import corpus_rows
 
 pytestmark = pytest.mark.skipif(not find_spec("pyworld"), reason="pyworld is not installed: pegbox[speech]")
 
+FLOW = 'lora(rank=2, at=["up", "down"], blocks="flow.*")'
+
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -59,7 +61,13 @@ def test_an_alignment_is_the_best_of_all(units: int, time: int) -> None:
 
 @pytest.mark.parametrize(
     "method",
-    ["bottleneck(size=4)", 'lora(rank=2, at=["up", "down"], blocks="flow.*")', "prefix(length=2) + bitfit", "full"],
+    [
+        "bottleneck(size=4)",
+        'lora(rank=2, at=["up", "down"], blocks="flow.*")',
+        "prefix(length=2) + bitfit",
+        "full",
+        "ipet",
+    ],
 )
 def test_every_method_trains_each_of_its_tensors(method: str, network: Path, clips: Path, tmp_path: Path) -> None:
     """The engine stops where a trained tensor has had no gradient: not even `full` has one."""

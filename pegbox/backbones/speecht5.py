@@ -8,12 +8,12 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import EncoderDecoderCache
 
 from pegbox.attention import attend, by_head, memory_edited
 from pegbox.backbones import _ready, _speech
-from pegbox.backbones._family import Front, Memory, Stack, Undo, Where
+from pegbox.backbones._family import Entry, Front, Memory, Stack, Undo, Where
 from pegbox.backbones._synthesis import Lessons, Spoken, Synthesis, Taught, Voice, like
 from pegbox.errors import WeightsError
 from pegbox.mel import Analysis
@@ -59,7 +59,25 @@ def ready(core: Any) -> Undo:
     encoder, decoder = core.speecht5.encoder.wrapped_encoder, core.speecht5.decoder.wrapped_decoder
     modules = [*(block.attention for block in encoder.layers), *(block.self_attn for block in decoder.layers)]
     stacks = map(_ready.no_layerdrop, (encoder, decoder))
-    return _ready.undo_all([*stacks, _ready.instead(modules, attention), _ready.still(core)])
+    places = _places_for_prompts(encoder)
+    return _ready.undo_all([*stacks, _ready.instead(modules, attention), _ready.still(core), places])
+
+
+def _places_for_prompts(encoder: Any) -> Undo:
+    """Gives the attention embeddings of the distances between all that it sees, prompts included.
+
+    What a block with other frames inside makes of those for its outer frames is none: distances stand in the first two
+    dimensions here.
+    """
+
+    def hook(_: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Any]) -> Any:
+        x = kwargs["hidden_states"]
+        if len(kwargs["position_bias"]) == x.shape[1]:
+            return None
+        return args, {**kwargs, "position_bias": encoder.embed_positions(x)}
+
+    modules = (block.attention for block in encoder.layers)
+    return _ready.undo_all(module.register_forward_pre_hook(hook, with_kwargs=True).remove for module in modules)
 
 
 def loss(core: Any, taught: Taught) -> Tensor:
@@ -130,7 +148,7 @@ family: Final = Synthesis(
     network="SpeechT5ForTextToSpeech",
     checkpoints={"speecht5": "SpeechT5ForTextToSpeech"},
     stacks=(
-        Stack("encoder", "speecht5.encoder.wrapped_encoder.layers", like(_speech.ROLES, {})),
+        Stack("encoder", "speecht5.encoder.wrapped_encoder.layers", like(_speech.ROLES, {"enter": Entry("")})),
         Stack("decoder", "speecht5.decoder.wrapped_decoder.layers", like(_speech.ROLES, _SPEAKING), causal=True),
     ),
     norms_first=lambda config: False,

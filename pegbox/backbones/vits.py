@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from pegbox.attention import by_head, memory_edited, remembered
 from pegbox.backbones import _ready, _speech
-from pegbox.backbones._family import Front, Stack, Undo, Weights
+from pegbox.backbones._family import Entry, Front, Stack, Undo, Weights, Where
 from pegbox.backbones._monotonic import durations
 from pegbox.backbones._synthesis import Lessons, Spoken, Synthesis, Taught, Voice, like
 from pegbox.mel import Analysis, filters
@@ -183,7 +183,11 @@ def _segment_loss(core: Any, taught: Taught, heard: _Heard, latent: Tensor) -> T
     return F.l1_loss(said, wanted)
 
 
-_CONVOLUTIONS: Final = {"up": Weights("feed_forward.conv_1"), "down": Weights("feed_forward.conv_2")}
+_CONVOLUTIONS: Final[dict[str, Where]] = {
+    "enter": Entry(""),
+    "up": Weights("feed_forward.conv_1"),
+    "down": Weights("feed_forward.conv_2"),
+}
 _FLOW: Final = {"up": Weights("conv_pre"), "down": Weights("conv_post")}
 
 family: Final = Synthesis(
