@@ -15,7 +15,6 @@ from pegbox.backbones import Speaker
 from pegbox.recipe import make
 from pegbox.rows import Row
 from pegbox.tasks import Prediction
-from pegbox.training.critics import Critics
 from pegbox.training.feed import Feed
 from pegbox.training.model import Tuned
 from pegbox.training.prepare import corpus_rows
@@ -88,14 +87,14 @@ def _row(method: str, results: Sequence[dict[str, Any]], scores: Sequence[str]) 
 def _copied(lesson: Speaking, row: Row) -> Prediction:
     """Returns what is told of a recording that has become Mel frames and sound again: what the vocoder costs."""
     wave, again = lesson.feed.wave(row), lesson.copied(row)
-    mel = lesson.script.analysis.log_mel(wave)
+    mel = lesson.primer.analysis.log_mel(wave)
     told = lesson.task.distance(mel, mel) | lesson.task.judge(lesson.ears(again), lesson.ears(wave))
     return told | {"duration_error": 0.0} | lesson.critics.hear(again, lesson.speaker.rate, row)
 
 
 def _lesson(model: Tuned) -> Speaking:
     assert isinstance(model.backbone, Speaker)
-    return Speaking(model, model.backbone, Feed(model.backbone, None), Critics(model.task))
+    return Speaking(model, model.backbone, Feed(model.backbone, None))
 
 
 if __name__ == "__main__":

@@ -96,11 +96,15 @@ def reframed(name: str, value: Any, module: Reframing) -> Any:
                 "other frames inside WavLM's blocks need Pegbox's own fold, which knows the position bias"
             )
         return module.along(module.along(value, -1, 0.0), -2, 0.0)
-    if not name.endswith("attention_mask") or not isinstance(value, Tensor):
+    if not name.endswith(("attention_mask", "padding_mask")) or not isinstance(value, Tensor):
         return value
+    if name == "padding_mask":  # (batch, time, 1)
+        return module.along(value, 1, 1.0)
     new = 0.0 if value.dtype.is_floating_point and value.ndim == 4 else 1.0
-    wider = module.along(value, -1, new)
-    return module.along(wider, -2, new) if value.ndim == 4 and value.shape[-2] > 1 else wider
+    if value.ndim < 4 or value.shape[-2] == 1:
+        return module.along(value, -1, new)
+    seen = module.along(value[..., -1:, :], -1, new)  # what the last frame sees, all do: the new ones see no padding
+    return seen.expand(*value.shape[:-2], seen.shape[-1], -1)
 
 
 def _interface(

@@ -23,7 +23,9 @@ ORDER: Final = 13  # of the cepstrum, c0 not counted
 class Analysis:
     """How frames are cut: rate in Hz, samples a window and a hop, Mel bands, and the amplitude that is silence.
 
-    The windows are Hann's, centred on multiples of the hop: a clip of n samples has 1 + n // hop frames.
+    The windows are Hann's, centred on multiples of the hop: a clip of n samples has 1 + n // hop frames. The bands lie
+    between `lowest` and `highest` Hz, 0 being half the rate. What the first and last windows see beyond a clip is
+    silence, or the clip in a mirror where it is longer than half a window.
     """
 
     rate: int = 16_000
@@ -31,6 +33,9 @@ class Analysis:
     hop: int = 256
     bands: int = 80
     floor: float = 1e-3
+    lowest: float = 0.0
+    highest: float = 0.0
+    mirrored: bool = False
 
     @property
     def seconds(self) -> float:
@@ -44,7 +49,7 @@ class Analysis:
     def log_mel(self, wave: np.ndarray) -> Tensor:  # (samples,) → (time, bands)
         """Returns the natural logarithm of the amplitude in each band."""
         spectrum = self._spectrum(torch.from_numpy(np.ascontiguousarray(wave, np.float32))).abs()
-        return (_filters(self).T @ spectrum).clamp(min=self.floor).log().T
+        return (filters(self).T @ spectrum).clamp(min=self.floor).log().T
 
     def wave(self, log_mel: Tensor, rounds: int = 30) -> np.ndarray:  # (time, bands) → (samples,)
         """Returns sound of these frames: phases that fit the amplitudes, sought in so many fast rounds.
@@ -78,7 +83,8 @@ class Analysis:
 
     def _spectrum(self, wave: Tensor) -> Tensor:  # (samples,) → (bins, time)
         hann = torch.hann_window(self.window)
-        return torch.stft(wave, self.window, self.hop, window=hann, pad_mode="constant", return_complex=True)
+        mode = "reflect" if self.mirrored and len(wave) > self.window // 2 else "constant"
+        return torch.stft(wave, self.window, self.hop, window=hann, pad_mode=mode, return_complex=True)
 
     def _sound(self, spectrum: Tensor) -> Tensor:  # (bins, time) → (samples,)
         length = self.hop * (spectrum.shape[1] - 1)
@@ -110,14 +116,15 @@ def warp(costs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # (time, other ti
 
 
 @lru_cache
-def _filters(analysis: Analysis) -> Tensor:  # (bins, bands)
+def filters(analysis: Analysis) -> Tensor:  # (bins, bands)
+    """Returns the Mel bands as weights of a spectrum's bins (Slaney's scale and norm)."""
     from transformers.audio_utils import mel_filter_bank
 
     table: Any = mel_filter_bank(
         num_frequency_bins=analysis.window // 2 + 1,
         num_mel_filters=analysis.bands,
-        min_frequency=0.0,
-        max_frequency=analysis.rate / 2,
+        min_frequency=analysis.lowest,
+        max_frequency=analysis.highest or analysis.rate / 2,
         sampling_rate=analysis.rate,
         norm="slaney",
         mel_scale="slaney",
@@ -127,7 +134,7 @@ def _filters(analysis: Analysis) -> Tensor:  # (bins, bands)
 
 @lru_cache
 def _back(analysis: Analysis) -> Tensor:  # (bands, bins)
-    inverse: Tensor = torch.linalg.pinv(_filters(analysis))
+    inverse: Tensor = torch.linalg.pinv(filters(analysis))
     return inverse
 
 

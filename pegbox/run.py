@@ -19,7 +19,6 @@ from pegbox.tasks import Prediction, Speaks
 from pegbox.training import reopened
 from pegbox.training.aligned import aligned
 from pegbox.training.crew import Crew, accelerator
-from pegbox.training.critics import Critics
 from pegbox.training.feed import Feed
 from pegbox.training.kept import read, result_of
 from pegbox.training.logs import Recorder
@@ -127,7 +126,7 @@ def open_model(run: Run, backbone: str | None = None, precision: Precision | Non
 def speaking(model: Tuned) -> Speaking:
     """Returns how a synthesis run's model speaks."""
     assert isinstance(model.backbone, Speaker)
-    return Speaking(model, model.backbone, Feed(model.backbone, None), Critics(model.task))
+    return Speaking(model, model.backbone, Feed(model.backbone, None))
 
 
 def _timed(rows: Sequence[Row], lesson: Speaking, recipe: Recipe) -> list[Row]:

@@ -1,6 +1,7 @@
 """A tiny synthesis network with random weights, and clips of two tones with the times of their units."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +66,16 @@ def save_units(folder: Path, count: int = 12) -> Path:
             wave += inside * sum(0.05 * np.sin(2 * np.pi * PITCHES[unit] * n * clock) for n in range(1, 8))
         soundfile.write(folder / f"{number}.wav", wave, RATE)
         labels = {"phonemes": " ".join(units), "times": json.dumps(times)}
-        split = "train" if number < count - 4 else "valid" if number < count - 2 else "test"
-        found.append({"path": f"{number}.wav", "split": split, **labels})
-    (folder / "manifest.jsonl").write_text("".join(json.dumps(each) + "\n" for each in found))
+        found.append({"path": f"{number}.wav", "split": split_of(number, count), **labels})
+    return save_lines(folder, found)
+
+
+def split_of(number: int, count: int) -> str:
+    """Returns the split of one of so many clips: the last two are tested, the two before them validate."""
+    return "train" if number < count - 4 else "valid" if number < count - 2 else "test"
+
+
+def save_lines(folder: Path, lines: Sequence[Mapping[str, str]]) -> Path:
+    """Returns the manifest of clips in a folder, a line each."""
+    (folder / "manifest.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines))
     return folder / "manifest.jsonl"

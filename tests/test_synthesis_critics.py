@@ -10,8 +10,9 @@ import pytest
 from _speaker import save_speaker, save_units
 
 import pegbox
-from pegbox.errors import CorpusError, RecipeError
+from pegbox.errors import CorpusError, RecipeError, WeightsError
 from pegbox.tasks import build
+from pegbox.training.beside import Beside
 from pegbox.training.critics import Critics
 from pegbox.training.prepare import corpus_rows
 
@@ -73,9 +74,21 @@ def test_only_the_test_part_is_heard_and_a_reloaded_run_is_judged_the_same(judge
     assert run.evaluate() == run.result["scores"]["test"]
 
 
+def test_another_run_in_the_same_folder_is_seen(places: dict[str, Path], judged: Path, tmp_path: Path) -> None:
+    run = pegbox.load(judged)
+    assert set(run.result["beside"]) == {"run of verify", "run of ctc"}
+    kept = (places["verify"] / "delta.safetensors").read_bytes()
+    (places["verify"] / "delta.safetensors").write_bytes((places["ctc"] / "delta.safetensors").read_bytes())
+    try:
+        with pytest.raises(WeightsError, match=r"made with a run of verify of digest \w+, and here is \w+:"):
+            run.evaluate()
+    finally:
+        (places["verify"] / "delta.safetensors").write_bytes(kept)
+
+
 def test_sound_of_next_to_nothing_is_judged_too(places: dict[str, Path], judged: Path) -> None:
     run = pegbox.load(judged)
-    critics = Critics(build(run.recipe.task))
+    critics = Critics(build(run.recipe.task), Beside({}))
     row = next(row for row in corpus_rows(run.recipe, None) if row.split == "test")
     assert -1 <= critics.hear(np.zeros(10, np.float32), 16_000, row)["speaker_similarity"] <= 1
 

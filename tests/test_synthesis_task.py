@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from _cut import ends_with_the_same_numbers
+from _refused import refused_by
 from _speaker import SETTINGS, save_speaker, save_units
 
 import pegbox
-from pegbox import backbones, registry
+from pegbox import backbones
 from pegbox.errors import CorpusError, RecipeError, WeightsError
 from pegbox.recipe import make
 from pegbox.run import open_model, speaking
 from pegbox.surgery import read_tensors
 from pegbox.tasks import build
 from pegbox.training import script
-from pegbox.training.critics import Critics
 from pegbox.training.feed import Feed
-from pegbox.training.loop import Step
 from pegbox.training.plans import plan
 from pegbox.training.prepare import corpus_rows, data_of
 from pegbox.training.reading import LONGEST, parts
@@ -30,7 +30,6 @@ from pegbox.training.session import Session
 from pegbox.training.speaking import Speaking
 
 pytestmark = pytest.mark.skipif(not find_spec("pyworld"), reason="pyworld is not installed: pegbox[speech]")
-EXAMPLES = {"downsample": "downsample + bitfit"}  # it trains nothing by itself
 METHODS = (
     *("lora(rank=2)", "bottleneck(size=4)", "conv_adapter", "prefix(length=3)", "bitfit", "full", "peft"),
     *("deep_prompt(length=3)", "shallow_prompt(length=3)", "unipelt(rank=2, length=3, size=4)", "downsample + bitfit"),
@@ -98,17 +97,7 @@ def test_a_reloaded_run_says_the_same_to_the_last_bit(finished: Path) -> None:
 
 def test_an_interrupted_run_ends_with_the_same_numbers(network: Path, units: Path, tmp_path: Path) -> None:
     settings = settings_of(network, units, train={"validate_steps": 2, "epochs": 4})
-    whole = pegbox.train(settings, tmp_path / "whole")
-
-    def stop(event: Any, folder: Path) -> None:
-        if isinstance(event, Step) and event.step == 5:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        pegbox.train(settings, tmp_path / "cut", stop)
-    assert pegbox.train(settings, tmp_path / "cut")["scores"] == whole["scores"]
-    first, second = (read_tensors(tmp_path / name / "delta.safetensors")[0] for name in ("whole", "cut"))
-    assert all(torch.equal(first[name], second[name]) for name in first)
+    ends_with_the_same_numbers(settings, tmp_path, step=5)
 
 
 def test_dropout_of_the_frozen_network_stays_off_while_it_is_taught(network: Path, units: Path) -> None:
@@ -116,7 +105,7 @@ def test_dropout_of_the_frozen_network_stays_off_while_it_is_taught(network: Pat
     assert speaker.config.encoder_dropout_rate > 0
     recipe = make(settings_of(network, units))
     model = Session(recipe).model(recipe, data_of(corpus_rows(recipe, None), build("synthesize"), speaker), 0, None)
-    lesson = Speaking(model.train(), model.backbone, Feed(model.backbone, None), Critics(model.task))  # type: ignore[arg-type]
+    lesson = Speaking(model.train(), model.backbone, Feed(model.backbone, None))  # type: ignore[arg-type]
     rows = corpus_rows(recipe, None)[:4]
     assert float(lesson.loss(rows).detach()) == float(lesson.loss(rows).detach())
     assert not model.backbone.core.training
@@ -128,7 +117,7 @@ def test_a_batch_pads_without_a_trace_in_what_is_padded(network: Path, units: Pa
     recipe = make(settings_of(network, units))
     session = Session(recipe)
     model = session.model(recipe, session.data(None), 0, None)
-    lesson = Speaking(model, model.backbone, Feed(model.backbone, None), Critics(model.task))  # type: ignore[arg-type]
+    lesson = Speaking(model, model.backbone, Feed(model.backbone, None))  # type: ignore[arg-type]
     row = corpus_rows(recipe, None)[0]
     assert torch.allclose(lesson.loss([row]), lesson.loss([row, row]), rtol=1e-5)
     model.delta.detach()
@@ -168,13 +157,7 @@ def test_the_page_lists_the_methods_that_are_refused_and_no_others(network: Path
     page = (Path(__file__).parents[1] / "docs" / "synthesis.md").read_text(encoding="utf-8")
     rows = page.partition("| methods | because |")[2].partition("\n\n")[0].splitlines()[2:]
     listed = {name for row in rows for name in re.findall("`([a-z0-9_]+)`", row.split("|")[1])}
-    refused = set()
-    for method in registry.names("methods"):
-        try:
-            plan(make(settings_of(network, units, EXAMPLES.get(method, method))))
-        except RecipeError as problem:
-            refused |= {method} if "peft: the library" not in str(problem) else set()
-    assert refused == listed
+    assert refused_by(lambda method: settings_of(network, units, method)) == listed
 
 
 def test_a_run_that_speaks_hears_nothing_and_the_other_way_round(finished: Path, units: Path) -> None:

@@ -92,6 +92,20 @@ def test_a_checkpoint_of_both_networks_gives_its_vocoder_and_the_same_sound(tmp_
     assert torch.allclose(made, wanted, atol=1e-6)
 
 
+def test_another_vocoder_in_the_same_folder_is_seen(tmp_path: Path) -> None:
+    vocoder = save_vocoder(tmp_path / "vocoder")
+    result = pegbox.train(settings_of(tmp_path, vocoder) | {"train": {"steps": 1}}, tmp_path / "run")
+    run = pegbox.load(tmp_path / "run")
+    (digest,) = result["beside"].values()
+    assert digest == backbones.vocoder_digest(speaking(open_model(run))._vocoder)  # type: ignore[arg-type]
+    told = json.loads((vocoder / "config.json").read_text())
+    (vocoder / "config.json").write_text(json.dumps(told | {"leaky_relu_slope": 0.2}))
+    with pytest.raises(WeightsError, match=f"made with a vocoder of digest {digest}, and here is "):
+        run.evaluate()
+    (vocoder / "config.json").write_text(json.dumps(told))
+    assert run.evaluate() == result["scores"]["test"]
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

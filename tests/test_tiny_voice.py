@@ -22,7 +22,7 @@ from pegbox.say import Said, say, write
 from pegbox.tasks._speech_scores import warped
 from pegbox.training import script
 from pegbox.training.reading import LONGEST
-from pegbox.training.speaking import script_of
+from pegbox.training.script import script_of
 
 FOLDER = backbones.shipped()["tiny_voice"]
 TEXTS = ("the boy sees a small boat", "her cat wants cheese", "three apples", "a green chair", "my sister paints")

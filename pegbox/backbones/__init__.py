@@ -9,8 +9,9 @@ from pegbox.backbones._fold import Backbone, find_sites, locate
 from pegbox.backbones._load import bare_outline, drawn, from_config, load, load_synthesis, outline, shipped
 from pegbox.backbones._speaker import Speaker, load_speaker, outline_speaker
 from pegbox.backbones._speech import padding_mask
-from pegbox.backbones._synthesis import Synthesis, Taught
-from pegbox.backbones._vocoder import Vocoder, load_vocoder, outline_vocoder
+from pegbox.backbones._synthesis import Spoken, Synthesis, Taught, Voice
+from pegbox.backbones._tokens import load_tokenizer
+from pegbox.backbones._vocoder import Vocoder, load_vocoder, outline_vocoder, vocoder_digest
 
 __all__ = [
     "Backbone",
@@ -23,11 +24,13 @@ __all__ = [
     "Precision",
     "Span",
     "Speaker",
+    "Spoken",
     "Stack",
     "State",
     "Synthesis",
     "Taught",
     "Vocoder",
+    "Voice",
     "Weights",
     "bare_outline",
     "drawn",
@@ -37,6 +40,7 @@ __all__ = [
     "load",
     "load_speaker",
     "load_synthesis",
+    "load_tokenizer",
     "load_vocoder",
     "locate",
     "outline",
@@ -45,6 +49,7 @@ __all__ = [
     "padding_mask",
     "shipped",
     "tables",
+    "vocoder_digest",
 ]
 
 Network = Backbone | Speaker

@@ -122,14 +122,14 @@ def from_pretrained(source: str, config: Any, name: str) -> tuple[Any, list[str]
     network = getattr(transformers, name)
     try:
         model, report = network.from_pretrained(
-            _place(source),
+            place(source),
             config=config,
             dtype=torch.float32,
             attn_implementation=_kernel(network),
             output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as problem:
-        raise WeightsError(f"{source}: the weights cannot be loaded: {_first_line(problem)}") from problem
+        raise WeightsError(f"{source}: the weights cannot be loaded: {first_line(problem)}") from problem
     return model, [*report["missing_keys"], *(str(key) for key in report["mismatched_keys"])]
 
 
@@ -182,13 +182,13 @@ def _other_way(table: Synthesis) -> str:
 def _recognised(source: str) -> tuple[Any, Table]:
     from pegbox.backbones import tables
 
-    folder = Path(_place(source))
+    folder = Path(place(source))
     if (folder.exists() or source.startswith((".", "/", "~"))) and not (folder / "config.json").is_file():
         raise WeightsError(f"{source}: no config.json in this folder; a backbone is a hub id or a transformers folder")
     try:
-        config = transformers.AutoConfig.from_pretrained(_place(source))
+        config = transformers.AutoConfig.from_pretrained(place(source))
     except (OSError, ValueError) as problem:
-        raise WeightsError(f"{source}: no backbone can be read here: {_first_line(problem)}") from problem
+        raise WeightsError(f"{source}: no backbone can be read here: {first_line(problem)}") from problem
     known = {kind: family for family in tables().values() for kind in family.model_types}
     if config.model_type not in known:
         raise WeightsError(f"{source}: a network of type '{config.model_type}'{nearest(config.model_type, known)}")
@@ -196,17 +196,19 @@ def _recognised(source: str) -> tuple[Any, Table]:
 
 
 def front(source: str) -> Front:
+    """Returns a checkpoint's input settings, empty where it has none."""
     try:
-        settings, _ = transformers.FeatureExtractionMixin.get_feature_extractor_dict(_place(source))
+        settings, _ = transformers.FeatureExtractionMixin.get_feature_extractor_dict(place(source))
     except OSError:
         settings = {}
     return Front(int(settings.get("sampling_rate", 16_000)), settings)
 
 
-def _place(source: str) -> str:
+def place(source: str) -> str:
     """Returns a shipped checkpoint's folder for its name, unless a checkpoint of that name is here."""
     return source if (Path(source) / "config.json").is_file() else str(shipped().get(source, source))
 
 
-def _first_line(problem: Exception) -> str:
+def first_line(problem: Exception) -> str:
+    """Returns what a library's error says first."""
     return str(problem).strip().partition("\n")[0]

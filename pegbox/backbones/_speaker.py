@@ -1,5 +1,7 @@
 """A synthesis network as recipes train it: its sites, its digest, its own loss and its voice."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -8,8 +10,8 @@ from torch import Tensor, nn
 from pegbox.backbones import _load
 from pegbox.backbones._family import Front, Precision
 from pegbox.backbones._fold import digest, find_sites, locate
-from pegbox.backbones._synthesis import Synthesis, Taught
-from pegbox.errors import CorpusError, RecipeError, WeightsError
+from pegbox.backbones._synthesis import Spoken, Synthesis, Taught, Voice
+from pegbox.errors import CorpusError, RecipeError
 from pegbox.sites import Sites
 
 
@@ -26,7 +28,7 @@ class Speaker(nn.Module):
                 "use pegbox.attach in a loop of your own"
             )
         self.family, self.lessons, self.source = family, family.lessons, source
-        self.rate, self.front_settings = front.rate, front
+        self.analysis, self.front_settings = family.lessons.analysis(core.config, front, source), front
         self.core = core.eval().requires_grad_(False)
         self._undo = family.ready(core)
         self.digest = "" if any(tensor.is_meta for tensor in core.parameters()) else digest(core, front)
@@ -48,9 +50,14 @@ class Speaker(nn.Module):
         return sum(1 for blocks in lists for _ in blocks.children())  # no weight is looked at: a method may make it
 
     @property
+    def rate(self) -> int:
+        """Samples a second."""
+        return self.analysis.rate
+
+    @property
     def hop(self) -> int:
         """Samples a Mel frame."""
-        return int(self.front_settings.settings["analysis"]["hop"])
+        return self.analysis.hop
 
     @property
     def voices(self) -> int:
@@ -59,12 +66,15 @@ class Speaker(nn.Module):
 
     def frames(self, samples: int) -> int:
         """Returns how many Mel frames a clip of that many samples has."""
-        return 1 + samples // self.hop
+        return self.analysis.frames(samples)
 
     def fits(self, samples: int, name: str) -> None:
-        """Refuses a clip that is shorter than a frame."""
+        """Refuses a clip that is shorter than a frame, or longer than the network can speak."""
+        most = self.lessons.longest(self.config)[1]
         if samples < self.hop:
             raise CorpusError(f"{name}: {samples} samples at {self.rate} Hz are no Mel frame of {self.hop}; drop it")
+        if self.frames(samples) > most:
+            raise CorpusError(f"{name}: {self.frames(samples)} Mel frames; the network can speak {most:g}; cut it")
 
     def fingerprint(self) -> str:
         """Returns the identity of the weights as they are now."""
@@ -79,9 +89,25 @@ class Speaker(nn.Module):
         return self.lessons.loss(self.core, taught)
 
     @torch.no_grad()
-    def speak(self, units: Tensor, voice: int) -> tuple[Tensor, Tensor]:  # (units,)
-        """Returns Mel frames on the network's scale, (time, bands), and how many of them each unit has, (units,)."""
-        return self.lessons.speak(self.core, units, voice)
+    def speak(self, units: Tensor, voice: Voice) -> Spoken:  # (units,)
+        """Returns what the network says of one text, always the same of the same."""
+        with self.steady():
+            return self.lessons.speak(self.core, units, voice)
+
+    @torch.no_grad()
+    def draft(self, taught: Taught) -> Tensor:  # → (time, bands)
+        """Returns the Mel frames that the network makes of one clip when told the recording's own before each."""
+        assert self.lessons.draft is not None
+        with self.steady():
+            return self.lessons.draft(self.core, taught)
+
+    @contextmanager
+    def steady(self) -> Iterator[None]:
+        """Whatever the network draws inside is the same at every time, and changes no other draw."""
+        device = next(self.core.parameters()).device
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(0)
+            yield
 
 
 def load_speaker(source: str, precision: Precision = "fp32") -> Speaker:
@@ -94,7 +120,7 @@ def load_speaker(source: str, precision: Precision = "fp32") -> Speaker:
     if precision != "fp32":
         raise RecipeError(f'{source}: synthesis trains in fp32 only; leave precision = "fp32"')
     table, model = _load.load_synthesis(source)
-    return Speaker(table, locate(model, {table.name: table})[1], _front(source), source)
+    return Speaker(table, locate(model, {table.name: table})[1], _load.front(source), source)
 
 
 def outline_speaker(source: str) -> Speaker:
@@ -102,14 +128,4 @@ def outline_speaker(source: str) -> Speaker:
     table, core, _ = _load.bare_outline(source)
     if not isinstance(table, Synthesis):
         raise RecipeError(f"{source}: {table.name} is an encoder: it reads sound and cannot speak; choose another task")
-    return Speaker(table, core, _front(source), source)
-
-
-def _front(source: str) -> Front:
-    front = _load.front(source)
-    if "hop" not in front.settings.get("analysis", {}):
-        raise WeightsError(
-            f"{source}: preprocessor_config.json does not say what the network's symbols and scales are; write them as "
-            "recipes/voice does"
-        )
-    return front
+    return Speaker(table, core, _load.front(source), source)

@@ -1,34 +1,63 @@
-"""Networks that make speech of text: sites for methods, what some of them learn by, and no fold from waveforms."""
+"""Networks that make speech of text: sites for methods, what they learn by, and no fold from waveforms."""
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final, Literal, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
-from pegbox.backbones._family import Stack, Undo, Where, always_real
+from pegbox.backbones._family import Front, Stack, Undo, Where, always_real
+from pegbox.mel import Analysis
+
+Voice = int | Tensor  # the number of one of the network's own voices, or a speaker's embedding, (width,)
+_NOTHING: Final = partial(torch.empty, 0)
 
 
 @dataclass(frozen=True)
 class Taught:
-    """A batch of clips as a synthesis network learns them; 0 pads units, frames, pitch and energy, NaN pads Mel."""
+    """A batch of clips as a synthesis network learns them, and of the rest what it `learns`; NaN pads Mel and waves."""
 
-    units: Tensor  # (batch, units)
-    frames: Tensor  # (batch, units), of each unit
-    mel: Tensor  # (batch, time, bands)
-    pitch: Tensor  # (batch, units, 1)
-    energy: Tensor  # (batch, units, 1)
-    voice: int = 0
+    units: Tensor  # (batch, units), 0 pads
+    counts: Tensor  # (batch,), units of each clip
+    voice: Voice = 0
+    mel: Tensor = field(default_factory=_NOTHING)  # (batch, time, bands) on the network's scale
+    wave: Tensor = field(default_factory=_NOTHING)  # (batch, samples)
+    frames: Tensor = field(default_factory=_NOTHING)  # (batch, units), of each unit, 0 pads
+    pitch: Tensor = field(default_factory=_NOTHING)  # (batch, units, 1), 0 pads
+    energy: Tensor = field(default_factory=_NOTHING)  # (batch, units, 1), 0 pads
+
+    @property
+    def told(self) -> Tensor:
+        """Which units are real, (batch, units)."""
+        return torch.arange(self.units.shape[1], device=self.units.device) < self.counts[:, None]
+
+
+class Spoken(NamedTuple):
+    """What a network says: Mel frames on its scale, (time, bands), or sound, (samples,); and each unit's frames."""
+
+    x: Tensor
+    frames: Tensor | None = None  # (units,), None where the network does not tell
 
 
 @dataclass(frozen=True)
 class Lessons:
-    """How a network that learns from units with known durations is driven; functions take the core network first."""
+    """How a network that makes speech is taught and driven; functions take the core network or its configuration."""
 
-    voices: Callable[[Any], int]  # configuration → how many voices it has been told apart by, at least 1
+    reads: Literal["times", "text"]  # units whose durations are known, or texts by the checkpoint's own tokenizer
+    learns: tuple[str, ...]  # what of `Taught` its loss looks at, beside units
+    analysis: Callable[[Any, Front, str], Analysis]  # how its frames are cut; the string is the checkpoint's place
+    voices: Callable[[Any], int]  # how many voices it has been told apart by, at least 1
     loss: Callable[[Any, Taught], Tensor]  # the network's own loss, the mean over a batch
-    speak: Callable[[Any, Tensor, int], tuple[Tensor, Tensor]]  # (units,), voice → (time, bands), frames of each unit
+    speak: Callable[[Any, Tensor, Voice], Spoken]  # one text, (units,)
+    draft: Callable[[Any, Taught], Tensor] | None = None  # one clip's frames, each told the recording's before it
+    embedding: Callable[[Any], int] = lambda config: 0  # width of what tells it the voice; 0: voices have numbers
+    longest: Callable[[Any], tuple[float, float]] = lambda config: (math.inf, math.inf)  # units, Mel frames
+    scale: float = 1.0  # natural logarithms that 1 on the scale of its frames is, where it reads texts
+    sounds: bool = False  # it makes sound by itself, not Mel frames
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,11 +9,15 @@ import transformers
 from torch import nn
 
 from pegbox.backbones import _load
+from pegbox.backbones._family import Front
+from pegbox.backbones._fold import digest
 from pegbox.errors import WeightsError
 
 _NETWORKS: Final[Mapping[str, str]] = {
     "fastspeech2_conformer_hifigan": "FastSpeech2ConformerHifiGan",
     "fastspeech2_conformer_with_hifigan": "FastSpeech2ConformerWithHifiGan",
+    "speecht5_hifigan": "SpeechT5HifiGan",
+    "hifigan": "SpeechT5HifiGan",  # as its first checkpoints say
 }
 
 
@@ -57,13 +61,21 @@ def load_vocoder(source: str) -> nn.Module:
     return vocoder.eval().requires_grad_(False)
 
 
+def vocoder_digest(vocoder: nn.Module) -> str:
+    """Returns the identity of a vocoder's weights and of what else makes its sound."""
+    told: Any = vocoder.config
+    names = ("upsample_rates", "resblock_dilation_sizes", "leaky_relu_slope", "normalize_before")
+    return digest(vocoder, Front(0, {name: getattr(told, name) for name in names}))
+
+
 def _config(source: str) -> Any:
     try:
-        config = transformers.AutoConfig.from_pretrained(source)
+        told = transformers.PreTrainedConfig.get_config_dict(source)[0]
     except (OSError, ValueError) as problem:
-        raise WeightsError(f"{source}: no vocoder can be read here: {str(problem).partition(chr(10))[0]}") from problem
-    if config.model_type not in _NETWORKS:
-        raise WeightsError(
-            f"{source}: a network of type '{config.model_type}' is no vocoder; known: {', '.join(_NETWORKS)}"
-        )
-    return config
+        raise WeightsError(f"{source}: no vocoder can be read here: {_load.first_line(problem)}") from problem
+    if not told:
+        raise WeightsError(f"{source}: no vocoder can be read here: it has no config.json")
+    kind = told.get("model_type", "")
+    if kind not in _NETWORKS:
+        raise WeightsError(f"{source}: a network of type '{kind}' is no vocoder; known: {', '.join(_NETWORKS)}")
+    return getattr(transformers, _NETWORKS[kind]).config_class.from_pretrained(source)

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from pegbox.attention import attend, by_head, memory_edited
 from pegbox.backbones import _conformer, _ready
-from pegbox.backbones._family import Entry, Stack, Undo, Weights
-from pegbox.backbones._synthesis import Lessons, Synthesis, Taught, like
-from pegbox.errors import RecipeError
+from pegbox.backbones._family import Entry, Front, Stack, Undo, Weights
+from pegbox.backbones._synthesis import Lessons, Spoken, Synthesis, Taught, Voice, like
+from pegbox.errors import RecipeError, WeightsError
+from pegbox.mel import Analysis
 
 
 def attention(
@@ -73,7 +74,7 @@ def norms_first(config: Any) -> bool:
 def loss(core: Any, taught: Taught) -> Tensor:
     """Returns the network's own loss: L1 of the Mel frames before and after the post-net, and squared errors of the
     logarithm of durations, of pitch and of energy. Dropout stays off: only the flags that choose this path are set."""
-    told = taught.units > 0
+    told = taught.told
     core.training = core.duration_predictor.training = True
     try:
         found: Tensor = core(
@@ -83,7 +84,7 @@ def loss(core: Any, taught: Taught) -> Tensor:
             duration_labels=taught.frames,
             pitch_labels=taught.pitch,
             energy_labels=taught.energy,
-            speaker_ids=torch.full((len(told),), taught.voice, device=told.device),
+            speaker_ids=torch.tensor([taught.voice] * len(told), device=told.device),
             return_dict=True,
         ).loss
     finally:
@@ -91,10 +92,20 @@ def loss(core: Any, taught: Taught) -> Tensor:
     return found
 
 
-def speak(core: Any, units: Tensor, voice: int) -> tuple[Tensor, Tensor]:
-    """Returns Mel frames (time, bands) and how many of them each unit has; one text at a time, without padding."""
+def speak(core: Any, units: Tensor, voice: Voice) -> Spoken:  # (units,)
+    """Returns Mel frames and how many of them each unit has; one text at a time, without padding."""
     said = core(input_ids=units[None], speaker_ids=torch.tensor([voice], device=units.device), return_dict=True)
-    return said.spectrogram[0], said.duration_outputs[0]
+    return Spoken(said.spectrogram[0], said.duration_outputs[0])
+
+
+def analysis(config: Any, front: Front, source: str) -> Analysis:
+    """Returns how frames are cut, which the checkpoint's input settings say, as `recipes/voice` writes them."""
+    if "hop" not in front.settings.get("analysis", {}):
+        raise WeightsError(
+            f"{source}: preprocessor_config.json does not say what the network's symbols and scales are; write them as "
+            "recipes/voice does"
+        )
+    return Analysis(**front.settings["analysis"])
 
 
 _ROLES: Final = like(
@@ -121,5 +132,12 @@ family: Final = Synthesis(
     ),
     norms_first=norms_first,
     ready=ready,
-    lessons=Lessons(voices=lambda config: config.num_speakers or 1, loss=loss, speak=speak),
+    lessons=Lessons(
+        reads="times",
+        learns=("mel", "frames", "pitch", "energy"),
+        analysis=analysis,
+        voices=lambda config: config.num_speakers or 1,
+        loss=loss,
+        speak=speak,
+    ),
 )

@@ -1,18 +1,25 @@
 """SpeechT5 (Ao et al., 2021, arXiv:2110.07205) as it makes speech of text, Mel frame after Mel frame.
 
-The attention to the text inside the decoder's blocks has no sites.
+The attention to the text inside the decoder's blocks has no sites. The dropout of the net before the decoder belongs to
+the network: it drops when it speaks, too.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import EncoderDecoderCache
 
 from pegbox.attention import attend, by_head, memory_edited
 from pegbox.backbones import _ready, _speech
-from pegbox.backbones._family import Memory, Stack, Undo, Where
-from pegbox.backbones._synthesis import Synthesis, like
+from pegbox.backbones._family import Entry, Front, Memory, Stack, Undo, Where
+from pegbox.backbones._synthesis import Lessons, Spoken, Synthesis, Taught, Voice, like
+from pegbox.errors import WeightsError
+from pegbox.mel import Analysis
+
+_PADDED: Final = -100.0  # what the library takes for frames that are none
+_FRAMES: Final = 20  # the most that it speaks for a unit
 
 
 def attention(
@@ -52,7 +59,80 @@ def ready(core: Any) -> Undo:
     encoder, decoder = core.speecht5.encoder.wrapped_encoder, core.speecht5.decoder.wrapped_decoder
     modules = [*(block.attention for block in encoder.layers), *(block.self_attn for block in decoder.layers)]
     stacks = map(_ready.no_layerdrop, (encoder, decoder))
-    return _ready.undo_all([*stacks, _ready.instead(modules, attention), _ready.still(core)])
+    places = _places_for_prompts(encoder)
+    return _ready.undo_all([*stacks, _ready.instead(modules, attention), _ready.still(core), places])
+
+
+def _places_for_prompts(encoder: Any) -> Undo:
+    """Gives the attention embeddings of the distances between all that it sees, prompts included.
+
+    What a block with other frames inside makes of those for its outer frames is none: distances stand in the first two
+    dimensions here.
+    """
+
+    def hook(_: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Any]) -> Any:
+        x = kwargs["hidden_states"]
+        if len(kwargs["position_bias"]) == x.shape[1]:
+            return None
+        return args, {**kwargs, "position_bias": encoder.embed_positions(x)}
+
+    modules = (block.attention for block in encoder.layers)
+    return _ready.undo_all(module.register_forward_pre_hook(hook, with_kwargs=True).remove for module in modules)
+
+
+def loss(core: Any, taught: Taught) -> Tensor:
+    """Returns the network's own loss: L1 of the Mel frames before and after the post-net, cross-entropy of the stop,
+    and guided attention where the configuration says so. A last frame that fills no step of the decoder is left out."""
+    found: Tensor = _told(core, taught).loss
+    return found
+
+
+def draft(core: Any, taught: Taught) -> Tensor:
+    """Returns the Mel frames that it makes of one clip when told the recording's own before each."""
+    made: Tensor = _told(core, taught).spectrogram[0]
+    return made
+
+
+def speak(core: Any, units: Tensor, voice: Voice) -> Spoken:  # (units,)
+    """Returns the Mel frames of one text, step by step until the network stops, or it has said 20 frames a unit."""
+    assert isinstance(voice, Tensor)
+    most = min(_FRAMES, longest(core.config)[1] / len(units))
+    told = {"attention_mask": units.new_ones(1, len(units)), "speaker_embeddings": voice[None].to(units.device)}
+    made: Tensor = core.generate_speech(units[None], maxlenratio=most, **told)
+    return Spoken(made)
+
+
+def _told(core: Any, taught: Taught) -> Any:
+    assert isinstance(taught.voice, Tensor)
+    units, told, step = taught.units, taught.told, core.config.reduction_factor
+    mel = taught.mel
+    real = ~mel.isnan().any(2)  # (batch, time)
+    kept = real.sum(1) // step * step
+    mel = mel.nan_to_num(_PADDED)[:, : int(kept.max())].clone()
+    for clip, count in zip(mel, kept.tolist(), strict=True):
+        clip[count:] = _PADDED
+    return core(
+        input_ids=units.masked_fill(~told, core.config.pad_token_id),
+        attention_mask=told.long(),
+        labels=mel,
+        speaker_embeddings=taught.voice.to(mel).expand(len(mel), -1),
+        return_dict=True,
+    )
+
+
+def analysis(config: Any, front: Front, source: str) -> Analysis:
+    """Returns how frames are cut: as `SpeechT5FeatureExtractor` does, by its settings or the usual ones."""
+    told = {"hop_length": 16, "win_length": 64, "fmin": 80, "fmax": 7600, "mel_floor": 1e-10} | dict(front.settings)
+    window, hop = (told[name] * front.rate // 1000 for name in ("win_length", "hop_length"))
+    if window & (window - 1):
+        raise WeightsError(f"{source}: windows of {window} samples; Pegbox knows those that are a power of two")
+    band = {"lowest": float(told["fmin"]), "highest": float(told["fmax"])}
+    return Analysis(front.rate, window, hop, config.num_mel_bins, told["mel_floor"], mirrored=True, **band)
+
+
+def longest(config: Any) -> tuple[float, float]:
+    """Returns the most units and Mel frames for which the network has places."""
+    return config.max_text_positions, config.max_speech_positions * config.reduction_factor
 
 
 _LINEAR: Final = (("q", "q_proj"), ("k", "k_proj"), ("v", "v_proj"), ("o", "out_proj"))
@@ -68,9 +148,21 @@ family: Final = Synthesis(
     network="SpeechT5ForTextToSpeech",
     checkpoints={"speecht5": "SpeechT5ForTextToSpeech"},
     stacks=(
-        Stack("encoder", "speecht5.encoder.wrapped_encoder.layers", like(_speech.ROLES, {})),
+        Stack("encoder", "speecht5.encoder.wrapped_encoder.layers", like(_speech.ROLES, {"enter": Entry("")})),
         Stack("decoder", "speecht5.decoder.wrapped_decoder.layers", like(_speech.ROLES, _SPEAKING), causal=True),
     ),
     norms_first=lambda config: False,
     ready=ready,
+    lessons=Lessons(
+        reads="text",
+        learns=("mel",),
+        analysis=analysis,
+        voices=lambda config: 1,
+        loss=loss,
+        speak=speak,
+        draft=draft,
+        embedding=lambda config: int(config.speaker_embedding_dim),
+        longest=longest,
+        scale=math.log(10),
+    ),
 )

@@ -31,6 +31,11 @@ class UniPELT:
         """Yields the gates and the three parts of each block."""
         check_length("unipelt", self.length, sites)
         gates = {site.block: Gates(site.input_width) for site in sites("enter")}
+        closed = [site for site in sites("q", "v") if site.block not in gates]
+        if closed:
+            raise RecipeError(
+                f"unipelt: the block of '{closed[0].name}' has no site 'enter', for its gates; choose other blocks"
+            )
         for site in sites("enter"):
             yield around(site, gates[site.block])
         for site in sites("q", "v"):

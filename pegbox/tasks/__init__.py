@@ -89,6 +89,17 @@ class Speaks(Protocol):
     def voice(self) -> int:
         """Which of the network's voices speaks, before anything is tuned."""
 
+    @property
+    def embedding(self) -> str:
+        """The file with the embedding that tells a network the voice, where it has no voices by number; else empty."""
+
+    @property
+    def text(self) -> str:
+        """The label that a network reads which learns from texts."""
+
+    def texts(self, splits: Mapping[str, Sequence[Labels]]) -> None:
+        """Refuses clips without a text, where the network learns from those."""
+
     def distance(self, said: Tensor, true: Tensor) -> dict[str, float]:
         """Returns how far log-Mel frames are from those of a recording; both are (time, bands)."""
 

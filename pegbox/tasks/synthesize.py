@@ -1,4 +1,4 @@
-"""Speech synthesis: phonemes and a voice to Mel frames, learnt by the network's own losses, as in SURE.
+"""Speech synthesis: phonemes or texts and a voice to speech, learnt by the network's own losses, as in SURE.
 
 SURE is Li et al., ICASSP 2023 (arXiv:2303.03267). Scores are those of `_speech_scores`.
 """
@@ -18,22 +18,26 @@ from pegbox.tasks._speech_scores import Heard
 
 @dataclass(frozen=True)
 class Synthesize:
-    """Clips are learnt by their `times`, JSON: [unit, start, end] in seconds; `label` holds the same units as a text.
+    """A network that reads units learns clips by their `times`, JSON: [unit, start, end] in seconds; `label` holds the
+    same units as a text. One that reads texts learns the label `text`.
 
     With `align` clips may lack `times`: the network as it is says the units of `label`, or else of `text`, and dynamic
     time warping carries its times over to the recording.
-    `voice` is which of the network's own voices speaks, and is tuned to the corpus's. Nothing is trained beside the
-    method. The best step is chosen by `mel_mcd`, the distortion of the frames that the network makes, before they
-    become sound; `mcd`, `mcd_unwarped`, `log_f0_rmse` and `voicing_error` are of the sound, `duration_error` is the
-    mean difference of a unit's length in milliseconds. `verifier` and `transcriber` are folders of finished runs of
-    `verify` and `ctc`, which hear the test part: `speaker_similarity`, and `wer` with `cer`, or `per`. `vocoder` is the
-    hub id or folder of a HiFi-GAN; without one, Griffin-Lim makes the sound.
+    `voice` is which of the network's own voices speaks, and is tuned to the corpus's; `embedding` is a .npy file with
+    what tells a network such as SpeechT5 the voice. Nothing is trained beside the method. The best step is chosen by
+    `mel_mcd`, the distortion of the frames that the network makes, before they become sound; one that speaks frame
+    after frame is told the recording's before each of them. `mcd`, `mcd_unwarped`, `log_f0_rmse` and `voicing_error`
+    are of the sound, `duration_error` is the mean difference of a unit's length in milliseconds. `verifier` and
+    `transcriber` are folders of finished runs of `verify` and `ctc`, which hear the test part: `speaker_similarity`,
+    and `wer` with `cer`, or `per`. `vocoder` is the hub id or folder of a HiFi-GAN; without one, Griffin-Lim makes the
+    sound of Mel frames.
     """
 
     label: str = "phonemes"
     voice: int = 0
     align: bool = False
     text: str = "transcript"
+    embedding: str = ""
     vocoder: str = ""
     verifier: str = ""
     transcriber: str = ""
@@ -70,6 +74,13 @@ class Synthesize:
             for name in (self.label, "times"):
                 column([row for row in rows if "times" in row or not self.align], name, split)
         return () if self.align else tuple(sorted({u for row in splits["train"] for u in row[self.label].split()}))
+
+    def texts(self, splits: Mapping[str, Sequence[Mapping[str, str]]]) -> None:
+        """Refuses clips without a text, and times to come, where the network learns from texts."""
+        if self.align:
+            raise RecipeError("synthesize(align=True): the network learns from texts and needs no times; leave it out")
+        for split, rows in splits.items():
+            column(rows, self.text, split)
 
     def least_frames(self, labels: Mapping[str, str]) -> int:
         """Returns 1: a unit may have no frame at all."""

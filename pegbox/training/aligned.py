@@ -26,8 +26,7 @@ from pegbox.places import cache_folder
 from pegbox.rows import Row
 from pegbox.tasks import Aligns, Speaks, Task
 from pegbox.training.reading import Reader, parts
-from pegbox.training.script import PAUSE, Script, Span
-from pegbox.training.speaking import script_of
+from pegbox.training.script import PAUSE, Script, Span, script_of
 
 
 def aligned(rows: Sequence[Row], speaker: Speaker, task: Task, cache: str) -> list[Row]:
@@ -80,7 +79,7 @@ class _Aligner:
             return row.labels[self.label].split()
         self._reader = self._reader or Reader(self.script)
         try:
-            read = [self._reader.units(part) for part in parts(row.labels[self.text])]
+            read = [self._reader.symbols(part) for part in parts(row.labels[self.text])]
         except RecipeError as problem:
             raise CorpusError(f"{row.id}: {problem}") from None
         return [unit for part in read for unit in (PAUSE, *part)]
@@ -89,7 +88,9 @@ class _Aligner:
         wave = rows_.wave(row, self.speaker.rate)
         units = [unit for n, unit in enumerate(units) if unit != PAUSE or units[n - 1 : n] != [PAUSE]]
         numbers = self.script.numbers(units, row.id).to(next(self.speaker.core.parameters()).device)
-        mel, frames = (each.cpu() for each in self.speaker.speak(numbers, self.voice))
+        said = self.speaker.speak(numbers, self.voice)
+        assert said.frames is not None  # only networks that read units are asked
+        mel, frames = said.x.cpu(), said.frames.cpu()
         if not len(mel):
             raise CorpusError(f"{row.id}: the network as it is says nothing for {' '.join(units)!r}; give its times")
         analysis, heard = self.script.analysis, self.script.analysis.log_mel(wave)

@@ -50,7 +50,7 @@ class Contest:
     folder: Path
     clock: Time = time.monotonic
     entrants: list[Entrant] = field(default_factory=list)
-    head: Mapping[str, Tensor] = field(default_factory=dict)  # head and layer weights that all start with, if trained
+    head: Mapping[str, Tensor] = field(default_factory=dict)  # that all start with, if it was trained before
 
     def __post_init__(self) -> None:
         recipe = self.session.recipe

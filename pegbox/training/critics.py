@@ -12,7 +12,8 @@ from rapidfuzz.distance import Levenshtein
 
 from pegbox.rows import Row
 from pegbox.tasks import Asks, Prediction, Task
-from pegbox.training.kept import read
+from pegbox.training.beside import Beside, digest_of
+from pegbox.training.kept import ARTEFACT, read
 from pegbox.training.model import Tuned
 from pegbox.training.reopened import open_model, predict
 
@@ -22,8 +23,8 @@ _SHORTEST: Final = 0.1  # seconds: a network that says next to nothing is judged
 class Critics:
     """The runs that a task asks, each opened when it is needed first."""
 
-    def __init__(self, task: Task) -> None:
-        self._asked = task.critics if isinstance(task, Asks) else {}
+    def __init__(self, task: Task, beside: Beside) -> None:
+        self._asked, self._beside = task.critics if isinstance(task, Asks) else {}, beside
         self._models: dict[str, tuple[Tuned, float]] = {}
 
     def hear(self, said: np.ndarray, rate: int, row: Row) -> Prediction:  # (samples,)
@@ -43,6 +44,7 @@ class Critics:
     def _model(self, name: str) -> tuple[Tuned, float]:  # with the gain at which it hears
         if name not in self._models:
             folder, recipe, _ = read(Path(self._asked[name]))
+            self._beside.take(f"run of {name}", digest_of(folder / ARTEFACT), str(folder))
             self._models[name] = open_model(folder, recipe), recipe.gain
         return self._models[name]
 

@@ -13,7 +13,6 @@ from pegbox.rows import Row
 from pegbox.tasks import Hears, Prediction
 from pegbox.training import masking, mixing
 from pegbox.training.crew import Crew, Outputs
-from pegbox.training.critics import Critics
 from pegbox.training.feed import Feed
 from pegbox.training.model import Batch, Tuned
 from pegbox.training.speaking import Speaking
@@ -67,4 +66,4 @@ def lesson(model: Tuned, feed: Feed, crew: Crew, mixed: bool) -> Lesson:
         return Hearing(model, feed, crew, mixed)
     if crew.count > 1:
         raise RecipeError(f"synthesis trains in one process, and here are {crew.count}; start one")
-    return Speaking(model, model.backbone, feed, Critics(model.task))
+    return Speaking(model, model.backbone, feed)

@@ -18,7 +18,7 @@ from pegbox.methods import Chosen
 from pegbox.recipe import Recipe, Search
 from pegbox.rows import Row, seconds
 from pegbox.tasks import Peeks, Speaks, Task
-from pegbox.training import epochs, speaking
+from pegbox.training import casting, epochs
 from pegbox.training.model import Features, Tuned
 from pegbox.training.segments import cut
 
@@ -74,10 +74,13 @@ def data_of(rows: Sequence[Row], task: Task, backbone: Network) -> Data:
     for split in ("train", "valid"):
         if not parts[split]:
             raise CorpusError(f"the corpus has no '{split}' rows; name a split column or give a share to hold out")
-    vocabulary = task.vocabulary({split: [row.labels for row in part] for split, part in parts.items() if part})
+    if isinstance(backbone, Speaker):
+        vocabulary = casting.units(task, parts, backbone)
+    else:
+        vocabulary = task.vocabulary({split: [row.labels for row in part] for split, part in parts.items() if part})
     _check_lengths([row for part in parts.values() for row in part], parts["train"], task, backbone)
     if isinstance(backbone, Speaker):
-        speaking.check([row for part in parts.values() for row in part], backbone, task)
+        casting.check([row for part in parts.values() for row in part], backbone, task)
     return Data(parts, vocabulary)
 
 

@@ -44,6 +44,7 @@ def open_model(folder: Path, recipe: Recipe, backbone: str | None = None, precis
     model = assemble(recipe, network, task, tuple(about["vocabulary"]), choices)  # type: ignore[arg-type]
     model.take_artefact(tensors)
     model.choose(about.get("chosen", {}))  # type: ignore[arg-type]
+    model.beside = about.get("beside", {})  # type: ignore[assignment]
     return model.to(default_device()).eval()
 
 

@@ -9,8 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pegbox.backbones import Speaker
 from pegbox.errors import CorpusError, WeightsError
 from pegbox.mel import Analysis
+from pegbox.rows import Row
+from pegbox.tasks import Task
 
 PAUSE: Final = "_"
 Span = tuple[str, float, float]  # a unit, and where it begins and ends in seconds
@@ -18,13 +21,17 @@ Span = tuple[str, float, float]  # a unit, and where it begins and ends in secon
 
 @dataclass(frozen=True)
 class Line:
-    """One clip as a network learns it. Pitch and energy are means over a unit's frames, pitch over the voiced ones."""
+    """One clip as a network learns it. Pitch and energy are means over a unit's frames, pitch over the voiced ones.
+
+    A network that reads texts is told neither them nor `frames`.
+    """
 
     units: Tensor  # (units,) numbers of the symbols
-    frames: Tensor  # (units,) Mel frames of each
     mel: Tensor  # (time, bands) on the network's scale
-    pitch: Tensor  # (units, 1) on the network's scale, 0 where nothing is voiced
-    energy: Tensor  # (units, 1) on the network's scale
+    wave: Tensor  # (samples,)
+    frames: Tensor | None = None  # (units,) Mel frames of each
+    pitch: Tensor | None = None  # (units, 1) on the network's scale, 0 where nothing is voiced
+    energy: Tensor | None = None  # (units, 1) on the network's scale
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,7 @@ class Raw:
     """One clip before any scale: natural logarithms, pitch 0 where nothing is voiced."""
 
     symbols: tuple[str, ...]
+    wave: Tensor  # (samples,)
     frames: Tensor  # (units,)
     mel: Tensor  # (time, bands)
     pitch: Tensor  # (units,)
@@ -77,12 +85,33 @@ class Script:
             rest = rest.removeprefix(found[-1])
         return tuple(found) or (symbol,)
 
+    def said(self, row: Row, task: Task) -> str:
+        """Returns what a recording says: its units."""
+        return task.truth(row.labels)
+
+    def check(self, row: Row, task: Task, frames: int) -> None:
+        """Refuses a clip whose units and times differ, or with units that the network has never learnt.
+
+        One without times is aligned before it is taught.
+        """
+        if "times" in row.labels:
+            said = self.said(row, task).split()
+            timed = [unit for unit, _, _ in spans(row.labels["times"], row.id)]
+            if said != timed:
+                raise CorpusError(f"{row.id}: its units are {' '.join(said)!r}, those of 'times' {' '.join(timed)!r}")
+            self.numbers(timed, row.id)
+
+    def learnt(self, row: Row, task: Task, wave: np.ndarray) -> Line:  # (samples,)
+        """Returns a clip with its times as the network learns it."""
+        return self.line(raw(wave, spans(row.labels["times"], row.id), self.analysis, row.id), row.id)
+
     def line(self, raw: Raw, name: str) -> Line:
         """Returns a clip on the network's scales."""
         pitch = torch.where(raw.pitch > 0, (raw.pitch - self.pitch[0]) / self.pitch[1], 0.0)
         energy = (raw.energy - self.energy[0]) / self.energy[1]
         mel = (raw.mel - self.mel[0]) / self.mel[1]
-        return Line(self.numbers(raw.symbols, name), raw.frames, mel, pitch[:, None], energy[:, None])
+        units = self.numbers(raw.symbols, name)
+        return Line(units, mel, raw.wave, raw.frames, pitch[:, None], energy[:, None])
 
     def logarithms(self, mel: Tensor) -> Tensor:  # (time, bands)
         """Returns frames on the network's scale as natural logarithms."""
@@ -91,6 +120,11 @@ class Script:
     def wave(self, mel: Tensor) -> np.ndarray:  # (time, bands) on the network's scale → (samples,)
         """Returns sound of frames that the network made."""
         return self.analysis.wave(self.logarithms(mel))
+
+
+def script_of(speaker: Speaker) -> Script:
+    """Returns the symbols and scales of a network that reads units."""
+    return read(speaker.front_settings.settings, speaker.source)
 
 
 def read(settings: Mapping[str, Any], source: str) -> Script:
@@ -159,7 +193,8 @@ def raw(wave: np.ndarray, found: Sequence[Span], analysis: Analysis, name: str) 
     voiced = (hertz > 0).float()
     loud = mel.exp().square().sum(1).log() / 2
     pitch = _means(hertz.clamp(min=1).log() * voiced, frames) / _means(voiced, frames).clamp(min=1e-6)
-    return Raw(tuple(unit for unit, _, _ in whole), frames, mel, pitch, _means(loud, frames))
+    symbols = tuple(unit for unit, _, _ in whole)
+    return Raw(symbols, torch.from_numpy(wave), frames, mel, pitch, _means(loud, frames))
 
 
 def _means(values: Tensor, frames: Tensor) -> Tensor:  # (time,), (units,) → (units,)

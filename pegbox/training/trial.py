@@ -139,14 +139,16 @@ def write(contest: Contest, result: dict[str, Any], said: dict[str, list[Predict
         "chosen": model.chosen,
         "features": features_of(recipe, methods.parse(recipe.method)),
     }
+    lesson = contest.winner.trainer.lesson if contest.winner.trainer else None
+    if isinstance(lesson, Speaking):
+        _samples(lesson, contest.data.rows["test"][:SAMPLES], folder)
+        about, result = ({**each, "beside": lesson.beside.digests} for each in (about, result))
     save_tensors(folder / ARTEFACT, model.artefact(), about)
     rows = [row for part in said.values() for row in part]
     put(folder / "predictions.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     for split, part in said.items():
         for suffix, text in model.task.files(part).items() if isinstance(model.task, Writes) else ():
             put(folder / f"{split}.{suffix}", text)
-    if contest.winner.trainer and isinstance(contest.winner.trainer.lesson, Speaking):
-        _samples(contest.winner.trainer.lesson, contest.data.rows["test"][:SAMPLES], folder)
     put(folder / "recipe.toml", dumps(session.asked))
     put(folder / "env.json", json.dumps(environment(session), indent=1))
     result = result | {"artefact_bytes": (folder / ARTEFACT).stat().st_size}

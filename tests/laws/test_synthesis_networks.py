@@ -18,6 +18,7 @@ from pegbox.errors import RecipeError, WeightsError
 from pegbox.sites import around
 from pegbox.training.plans import parts, plan
 
+TEXT = ("input_ids", "attention_mask")
 every = pytest.mark.parametrize("name", CONFIGS)
 
 
@@ -85,6 +86,43 @@ def test_prompts_of_fastspeech2_are_frames_before_the_others(stack):
     delta.detach()
     wider, open_ = torch.cat([prompts, x], 1), torch.cat([torch.ones(2, 1, 3, dtype=torch.long), mask], 2)
     assert_close(said, block(wider, holder.pos_enc(wider)[1], open_)[0][:, 3:].detach())
+
+
+@pytest.mark.parametrize(
+    ("name", "stack"), [("speecht5", "speecht5.encoder.wrapped_encoder"), ("vits", "text_encoder.encoder")]
+)
+def test_prompts_of_a_text_encoder_are_units_before_the_others(name, stack):
+    """The same for the blocks that read texts: distances, masks and what the FFN's convolutions see go with them."""
+    model, x = network(name).eval(), torch.randn(2, 6, 32)
+    holder, real = model.get_submodule(stack), torch.arange(6) < torch.tensor([[6], [4]])
+    block = holder.layers[1]
+
+    def passed(x, real):
+        shut = torch.where(real, 0.0, torch.finfo(torch.float32).min)[:, None, None].expand(-1, -1, x.shape[1], -1)
+        own = {"position_bias": holder.embed_positions(x)} if name == "speecht5" else {"padding_mask": real[..., None]}
+        return block(x, attention_mask=shut, **own)[0].detach()
+
+    delta = pegbox.attach(model, 'deep_prompt(length=3, start="ones")')
+    perturb(delta)
+    prompts = delta.edits["deep_prompt:encoder/1/enter"].frames.detach().expand(2, -1, -1)
+    said = passed(x, real)
+    delta.detach()
+    wider, open_ = torch.cat([prompts, x], 1), torch.cat([torch.ones(2, 3, dtype=torch.bool), real], 1)
+    assert_close(said, passed(wider, open_)[:, 3:])
+
+
+@pytest.mark.parametrize("name", ["speecht5", "vits"])
+def test_prompts_that_pass_through_blocks_see_no_padding(name):
+    model, given = network(name).eval(), inputs(name)
+    delta = pegbox.attach(model, 'shallow_prompt(length=3, start="ones")')
+    perturb(delta)
+    stacks = {"speecht5": "speecht5.encoder.wrapped_encoder", "vits": "text_encoder.encoder"}
+    made = []
+    model.get_submodule(stacks[name]).layers[1].register_forward_hook(lambda _, args, out: made.append(out[0].detach()))
+    with torch.no_grad():
+        model(**given)
+        model(**{key: tensor[1:, :4] if key in TEXT else tensor[1:] for key, tensor in given.items()})
+    assert_close(made[0][1:, :4], made[1])
 
 
 def test_speecht5_says_frame_by_frame_what_it_is_trained_to_say_at_once():
