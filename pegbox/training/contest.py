@@ -103,8 +103,7 @@ class Contest:
         trials = trials_of(self.session.recipe, self.session.task)
         for each in self.entrants:
             chosen, train = methods.parse(each.recipe.method), each.recipe.train
-            accelerator = self.session.accelerator
-            rest = (accelerator, each.rate, trials, self.allowance.passed)
+            rest = (self.session.accelerator, each.rate, trials, self.allowance.passed)
             each.trainer = Trainer(each.model, feed, chosen, train, self.seed, *rest)
             left = self.session.crew.once(partial(checkpoint.left, self._state(each)))
             if left is not None:
