@@ -12,7 +12,7 @@ from _cut import ends_with_the_same_numbers
 from _texts import RATE, save_hifigan, save_texts, save_vits
 
 import pegbox
-from pegbox import backbones
+from pegbox import audio, backbones
 from pegbox.backbones import Speaker, Taught
 from pegbox.backbones._monotonic import durations
 from pegbox.errors import RecipeError
@@ -99,7 +99,7 @@ def test_an_interrupted_run_ends_with_the_same_numbers(network: Path, clips: Pat
 def taught(speaker: Speaker, clips: Path, padded: int) -> Taught:
     """Returns one clip, with so much padding."""
     row = corpus_rows(make(settings_of(Path(speaker.source), clips)), None)[0]
-    wave = torch.from_numpy(pegbox.audio.read(row.audio, RATE))
+    wave = torch.from_numpy(audio.read(row.audio, RATE))
     units = torch.tensor([0, 6, 0, 7, 0, 8, 0])
     return Taught(
         torch.nn.functional.pad(units, (0, padded))[None],

@@ -23,12 +23,12 @@ Span = tuple[str, float, float]  # a unit, and where it begins and ends in secon
 class Line:
     """One clip as a network learns it. Pitch and energy are means over a unit's frames, pitch over the voiced ones.
 
-    A network that reads texts is told neither them nor `frames`.
+    A network that reads texts is told neither them nor `frames`, but the sound itself.
     """
 
     units: Tensor  # (units,) numbers of the symbols
     mel: Tensor  # (time, bands) on the network's scale
-    wave: Tensor  # (samples,)
+    wave: Tensor | None = None  # (samples,)
     frames: Tensor | None = None  # (units,) Mel frames of each
     pitch: Tensor | None = None  # (units, 1) on the network's scale, 0 where nothing is voiced
     energy: Tensor | None = None  # (units, 1) on the network's scale
@@ -39,7 +39,6 @@ class Raw:
     """One clip before any scale: natural logarithms, pitch 0 where nothing is voiced."""
 
     symbols: tuple[str, ...]
-    wave: Tensor  # (samples,)
     frames: Tensor  # (units,)
     mel: Tensor  # (time, bands)
     pitch: Tensor  # (units,)
@@ -111,7 +110,7 @@ class Script:
         energy = (raw.energy - self.energy[0]) / self.energy[1]
         mel = (raw.mel - self.mel[0]) / self.mel[1]
         units = self.numbers(raw.symbols, name)
-        return Line(units, mel, raw.wave, raw.frames, pitch[:, None], energy[:, None])
+        return Line(units, mel, None, raw.frames, pitch[:, None], energy[:, None])
 
     def logarithms(self, mel: Tensor) -> Tensor:  # (time, bands)
         """Returns frames on the network's scale as natural logarithms."""
@@ -193,8 +192,7 @@ def raw(wave: np.ndarray, found: Sequence[Span], analysis: Analysis, name: str) 
     voiced = (hertz > 0).float()
     loud = mel.exp().square().sum(1).log() / 2
     pitch = _means(hertz.clamp(min=1).log() * voiced, frames) / _means(voiced, frames).clamp(min=1e-6)
-    symbols = tuple(unit for unit, _, _ in whole)
-    return Raw(symbols, torch.from_numpy(wave), frames, mel, pitch, _means(loud, frames))
+    return Raw(tuple(unit for unit, _, _ in whole), frames, mel, pitch, _means(loud, frames))
 
 
 def _means(values: Tensor, frames: Tensor) -> Tensor:  # (time,), (units,) → (units,)
