@@ -13,7 +13,7 @@ from pegbox.recipe import Recipe, make
 from pegbox.training.feed import Feed
 from pegbox.training.loop import Trainer, Validated
 from pegbox.training.plans import plan
-from pegbox.training.prepare import assemble, corpus_rows, data_of
+from pegbox.training.prepare import corpus_rows, data_of
 from pegbox.training.session import Session
 from pegbox.training.trials import paired
 
@@ -68,7 +68,7 @@ def test_steps_are_judged_by_the_trials_of_the_corpus(hubert: Path, tones: Path)
     data = session.data(None)
     first, *others = data.rows["valid"]
     trials = [(first.id, other.id, other.labels["class"] == first.labels["class"]) for other in others]
-    model = assemble(recipe, session.backbone, session.task, data.vocabulary)
+    model = session.model(recipe, data, 0, None)
     feed = Feed(session.backbone, None)
     trainer = Trainer(model, feed, (), recipe.train, 0, session.accelerator, trials=trials)
     seen, said = trainer._validate(data.rows["valid"]), trainer.evaluate(data.rows["valid"])

@@ -471,3 +471,20 @@ def test_a_cpu_without_bf16_is_told_before_it_crawls(hubert: Path, tones: Path) 
     assert [("no instructions for bf16" in note) for note in notes] == [True] * (
         without and not torch.cuda.is_available()
     )
+
+
+def test_a_first_batch_without_a_gradient_is_no_dead_part(hubert: Path, tones: Path) -> None:
+    """Masks may hide a whole batch: LoRA's ups then wake in the second step, its downs in the third, and not before."""
+    trainer, data = trainer_of(recipe_of(hubert, tones))
+    loss, seen = trainer.lesson.loss, []
+
+    def masked(group: Any) -> torch.Tensor:
+        seen.append(len(trainer.progress.alive))
+        head = trainer.model.head[-1]
+        return head.weight.sum() + head.bias.sum() if len(seen) == 1 else loss(group)
+
+    trainer.lesson.loss = masked  # type: ignore[method-assign]
+    events = trainer.events(data.rows["train"], data.rows["valid"])
+    for _ in range(4):
+        next(each for each in events if isinstance(each, Step))
+    assert trainer.progress.awake and seen == sorted(seen) and seen[1] < seen[2] < seen[3]

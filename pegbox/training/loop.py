@@ -77,6 +77,7 @@ class Progress:
     losses: list[float] = field(default_factory=list)
     moving: float = 0.0  # moving average of the loss over all steps, from zero
     alive: list[str] = field(default_factory=list)
+    awake: bool = False  # every trained tensor has had a gradient
     finished: bool = False
     seconds: float = 0.0  # of a contest with limited time that had gone by
 
@@ -231,16 +232,20 @@ class Trainer:
         return loss
 
     def _check_alive(self) -> None:
-        """Within two steps every trained tensor must have had a gradient: a factor that starts at zero needs two."""
+        """Every trained tensor must have had a gradient by the second step, or the first after it that wakes no other.
+
+        A factor that starts at zero needs two, and a batch of which masks hide everything gives none.
+        """
         at = self.progress
-        if at.step >= 2:
+        if at.awake:
             return
-        alive = {*at.alive, *(name for name, tensor in self.model.trained().items() if _has_gradient(tensor))}
-        at.alive = sorted(alive)
-        dead = sorted(set(self.model.trained()) - alive)
-        if at.step == 1 and dead:
+        trained = self.model.trained()
+        alive = {*at.alive, *(name for name, tensor in trained.items() if _has_gradient(tensor))}
+        woken, dead = alive - {*at.alive}, sorted(trained.keys() - alive)
+        at.alive, at.awake = sorted(alive), not dead
+        if dead and at.step > 0 and not woken:
             raise DeadParameterError(
-                f"{len(dead)} of {len(dead) + len(alive)} trained tensors had no gradient in two steps: {dead[:8]}; "
+                f"{len(dead)} of {len(trained)} trained tensors had no gradient in {at.step + 1} steps: {dead[:8]}; "
                 "the method edits a place that the head never reads (see features and blocks), the site is not "
                 "real, or gradients are cut off above it (no_grad, re-entrant checkpointing)"
             )

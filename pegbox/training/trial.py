@@ -3,6 +3,7 @@
 import json
 import platform
 import resource
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,10 +79,11 @@ def run_trial(session: Session, seed: int, fold: int | None, folder: Path) -> It
 
 
 def _headed(start: HeadStart, clock: Clock) -> Iterator[AnyEvent]:
+    begun = time.perf_counter()
     for event in start.events():
-        if isinstance(event, Headed) and not isinstance(event.event, Stopped):
-            clock.add("head", event.event.wall_seconds)
+        clock.add("cache" if isinstance(event, Cached) else "head", time.perf_counter() - begun)
         yield event
+        begun = time.perf_counter()
 
 
 def _run(contest: Contest, trial: tuple[int, int | None], clock: Clock, started: dict[str, Any]) -> Iterator[AnyEvent]:
