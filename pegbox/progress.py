@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -16,6 +16,8 @@ from pegbox.training.headstart import Headed
 from pegbox.training.loop import Step, Validated
 from pegbox.training.plans import Plan
 from pegbox.training.trial import AnyEvent, Started
+
+_OBSERVED: Final = {"dev_loss": "loss on validation", "loss": "smoothed training loss"}
 
 
 class Display:
@@ -176,7 +178,9 @@ def _print_search(console: Console, result: dict[str, Any]) -> None:
 
 def _why(trial: dict[str, Any]) -> str:
     """Returns in a sentence what was chosen, against what, and at which cost."""
-    found, metric = trial["search"], trial["metric"]
+    found = trial["search"]
+    observed = found.get("observe", "dev")
+    metric = _OBSERVED.get(observed, f"{trial['metric']} on validation")
     last = max(len(row["scores"]) for row in found["table"])
     final = [row for row in found["table"] if len(row["scores"]) == last]
     (won,) = (row for row in final if "dropped_at" not in row)
@@ -184,13 +188,13 @@ def _why(trial: dict[str, Any]) -> str:
     others = [row for row in final if row is not won and row["scores"][-1] is not None]
     against = ""
     if others:
-        pick = max if trial["better"] == "max" else min
+        pick = max if trial["better"] == "max" and observed == "dev" else min
         second = pick(others, key=lambda row: row["scores"][-1])
         against = f", against {second['scores'][-1]:.4f} of {second['method']}"
     judged = won["scores"][-1]
     score = "nothing finite" if judged is None else f"{judged:.4f}"
     return (
-        f"{found['chosen']}{rate} goes on: at the last rung it had {score} ({metric} on validation, or smoothed loss)"
+        f"{found['chosen']}{rate} goes on: at the last rung it had {score} ({metric})"
         f"{against}; it trains {won['parameters']:,} numbers. The search and it took {found['cost']:.2f} times the "
         "steps of one training."
     )

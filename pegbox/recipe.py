@@ -79,13 +79,14 @@ class Search:
 
     All `candidates` train on the same batches; at each of the `rungs`, shares of the whole training, half of them are
     dropped, at the last all but the best, which goes on. They are judged by the task's score on the validation split
-    ("dev") or by the smoothed training loss. `rates`: multiples of each method's rate, as candidates of their own.
+    ("dev"), by their loss on it ("dev_loss"), which tells more where few clips saturate the score, or by the smoothed
+    training loss ("loss"). `rates`: multiples of each method's rate, as candidates of their own.
     `minutes` above 0: training is over when so many have gone by, if not earlier; shares of it are then shares of them.
     """
 
     candidates: tuple[str, ...] = ()
     rungs: tuple[float, ...] = (0.1,)
-    observe: Literal["dev", "loss"] = "dev"
+    observe: Literal["dev", "dev_loss", "loss"] = "dev"
     rates: tuple[float, ...] = (1.0,)
     minutes: float = 0.0
 

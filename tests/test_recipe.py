@@ -450,7 +450,7 @@ def test_candidates_replace_a_method():
         ({"candidates": ["lora"], "method": "", "rungs": [0.0]}, "growing shares"),
         ({"candidates": ["lora"], "method": "", "rungs": []}, "growing shares"),
         ({"candidates": ["lora"], "method": "", "rates": [0.0]}, "distinct positive"),
-        ({"candidates": ["lora"], "method": "", "observe": "test"}, "'dev' or 'loss'"),
+        ({"candidates": ["lora"], "method": "", "observe": "test"}, "'dev' or 'dev_loss' or 'loss'"),
     ],
 )
 def test_a_search_that_makes_no_sense_is_refused(search, message):

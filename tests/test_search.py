@@ -122,7 +122,7 @@ def test_the_frozen_part_is_computed_once_a_batch_for_all(
     assert all(torch.equal(tensor, pair[1][name]) for name, tensor in pair[0].items())
 
 
-@pytest.mark.parametrize("observe", ["dev", "loss"])
+@pytest.mark.parametrize("observe", ["dev", "dev_loss", "loss"])
 def test_the_winner_is_what_it_would_be_alone(observe: str, hubert: Path, tones: Path, tmp_path: Path) -> None:
     train = {"delta_lr": 1e-2}
     search = {"candidates": CHILDREN, "rungs": [0.2, 0.5], "observe": observe}

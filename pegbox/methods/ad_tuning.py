@@ -22,7 +22,7 @@ class ADTuning:
 
     keep: tuple[float, ...] = (0.1, 0.01, 0.001)
     strive: float = 0.1
-    observe: Literal["dev", "loss"] = "dev"
+    observe: Literal["dev", "dev_loss", "loss"] = "dev"
     batches: int = 64
     threshold: Literal["topk", "percentile"] = "topk"
     clip: Literal["child", "parent"] = "child"

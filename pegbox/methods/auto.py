@@ -28,14 +28,15 @@ class Auto:
 
     `kilobytes` above 0 limits the method's part of the artefact as well. `rates` are multiples of each method's own
     learning rate, candidates of their own: rates matter more than methods. Half of the candidates go at each rung.
-    `minutes` above 0 is the time that all of it may take, competing and training the winner to its end. `values` as of
-    `child`.
+    They are judged by their loss on the validation split: few clips give many candidates the same score. `minutes`
+    above 0 is the time that all of it may take, competing and training the winner to its end. `values` as of `child`.
     """
 
     budget: float = 0.005
     kilobytes: float = 0.0
     rates: tuple[float, ...] = (1.0, 3.0)
     rungs: tuple[float, ...] = (0.05, 0.12, 0.3)
+    observe: Literal["dev", "dev_loss", "loss"] = "dev_loss"
     minutes: float = 0.0
     values: Literal["single", "half"] = "single"
 
@@ -57,7 +58,7 @@ class Auto:
             most = min(most, self.kilobytes * 1000 / _ENTRY_BYTES)
         found = (_largest(forms, size, most) for forms in _KINDS)
         specs = tuple(self._valued(spec) for spec in found if spec)
-        return Search(specs, self.rungs, rates=self.rates, minutes=self.minutes)
+        return Search(specs, self.rungs, self.observe, self.rates, self.minutes)
 
     def _valued(self, spec: str) -> str:
         if self.values == "half" and spec.startswith("child("):

@@ -147,6 +147,7 @@ class Contest:
             "search": {
                 "chosen": self.winner.recipe.method,
                 "rate": self.winner.rate,
+                "observe": self.search.observe,
                 "table": self.past.table,
                 "batches": self.batches,
                 "cost": (tried + self.batches / self.session.recipe.train.accumulate) / steps,
@@ -262,7 +263,7 @@ class Contest:
         scores = {each.number: self._score(each) for each in self.entrants}
         last = self.past.rung == len(self.search.rungs) - 1
         keep = 1 if last else math.ceil(len(self.entrants) / 2)
-        better = "min" if self.search.observe == "loss" else self.session.task.better
+        better = self.session.task.better if self.search.observe == "dev" else "min"
         order = ranked([(scores[each.number], each.size, each.number) for each in self.entrants], better)
         failed = {each.number for each in self.entrants if each.failed}
         kept = [number for number in order[:keep] if number not in failed]
@@ -287,6 +288,8 @@ class Contest:
         with entrant.turn() as trainer:
             if self.search.observe == "loss":
                 return trainer.progress.smoothed
+            if self.search.observe == "dev_loss":
+                return trainer.loss(self.data.rows["valid"])
             task = entrant.model.task
             return task.score(paired(trainer.evaluate(self.data.rows["valid"]), trainer.trials))[task.metric]
 

@@ -127,6 +127,10 @@ class Trainer:
         """Returns one plain row a clip, in the order given: id, split, said, true and what else the task knows."""
         return self._look(rows, with_loss=False)[0]
 
+    def loss(self, rows: Sequence[Row]) -> float:
+        """Returns the mean loss over clips."""
+        return self._look(rows, with_loss=True)[1]
+
     def tune(self, rows: Sequence[Row]) -> None:
         """Lets a task choose on the validation split what it does so."""
         if isinstance(self.model.task, Tunes):
