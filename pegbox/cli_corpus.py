@@ -1,6 +1,7 @@
-"""The commands `pegbox corpus check` and `pegbox corpus prepare`. Heavy imports stay inside."""
+"""The commands `pegbox corpus fetch`, `check` and `prepare`. Heavy imports stay inside."""
 
 import json
+import shlex
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 MOST_CLASSES: Final = 50
 
-app = typer.Typer(help="Look at a corpus on this disk: count it, check it, write its manifest.", no_args_is_help=True)
+app = typer.Typer(
+    help="Fetch a corpus, or look at one on this disk: count it, check it, write its manifest.", no_args_is_help=True
+)
 
 Name = Annotated[str, typer.Argument(help="A name, or a spec such as 'gtzan(root=\"music\", fold=3)'.")]
 Root = Annotated[str | None, typer.Argument(help="Where it lies, if the spec does not say so.")]
@@ -52,6 +55,24 @@ def prepare(corpus: Name, out: Annotated[Path, typer.Argument(help="The manifest
 
     count, spec = census.prepare(corpus, out)
     typer.echo(f"{out}: {count} rows; read them with {spec}")
+
+
+@app.command("fetch")
+def fetch_(
+    corpus: Annotated[str, typer.Argument(help="A name, such as librispeech.")],
+    root: Annotated[Path, typer.Argument(help="The folder to unpack it in.")],
+    parts: Annotated[list[str] | None, typer.Option("--part", help="A part of it; may be given several times.")] = None,
+) -> None:
+    """Fetch a corpus's official archives, checked by their checksums, and unpack them; the others say where to ask."""
+    from pegbox.corpora import fetch
+    from pegbox.corpora._fetch import archives, licence
+
+    found = fetch(corpus, root, parts or (), progress=Console(stderr=True).is_terminal)
+    for each in found:
+        done = "fetched, the checksum is right" if each.fresh else "lies there whole"
+        typer.echo(f"{each.part}: {each.files:,} files in {each.place}, {done}; licence: {licence(corpus)}")
+    several = ", in a spec that names the parts you read" if len(archives(corpus)) > 1 else ""
+    typer.echo(f"next: pegbox corpus check {corpus} {shlex.quote(str(found[0].place))}{several}")
 
 
 def _show(taken: "Census") -> None:

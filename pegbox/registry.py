@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
@@ -99,16 +100,23 @@ def shipped() -> dict[str, str]:
 @cache
 def describe(kind: str, name: str) -> Plugin:
     """Returns what a plug-in's source says of it, importing nothing of it."""
-    modules = names(kind)
-    if name not in modules:
-        raise RecipeError(f"{kind}: unknown name '{name}'{nearest(name, modules)}")
-    tree = ast.parse(_source(kind, name, modules[name]).read_text(encoding="utf-8"))
+    modules, tree = names(kind), _tree(kind, name)
     summary = (ast.get_docstring(tree) or "").partition("\n")[0]
     if kind == "backbones":  # a table named `family`, without options
         return Plugin(kind, name, modules[name], summary, "family", MappingProxyType({}))
     chosen = _public_dataclass(tree, modules[name])
     options = _fields(chosen) | dict(COMMON.get(kind, {}))
     return Plugin(kind, name, modules[name], summary, chosen.name, MappingProxyType(options))
+
+
+def literals(kind: str, name: str) -> dict[str, Any]:
+    """Returns the constants that a plug-in's source writes as plain values (`GET: Final = "…"`), importing nothing."""
+    found = {}
+    for node in _tree(kind, name).body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
+            with suppress(ValueError):  # an expression, which only an import could know
+                found[node.target.id] = ast.literal_eval(node.value)
+    return found
 
 
 def check(kind: str, call: Call, where: str = "spec") -> dict[str, Any]:
@@ -142,6 +150,13 @@ def fit(value: Any, annotation: str) -> Any:
         return _fit(value, ast.parse(annotation, mode="eval").body)
     except OverflowError:
         raise TypeError(f"expected a number that a machine can hold, found {str(value)[:20]}…") from None
+
+
+def _tree(kind: str, name: str) -> ast.Module:
+    modules = names(kind)
+    if name not in modules:
+        raise RecipeError(f"{kind}: unknown name '{name}'{nearest(name, modules)}")
+    return ast.parse(_source(kind, name, modules[name]).read_text(encoding="utf-8"))
 
 
 def _source(kind: str, name: str, module: str) -> Path:

@@ -3,6 +3,8 @@
 from typing import Protocol
 
 from pegbox import registry
+from pegbox.corpora._fetch import Fetched as Fetched
+from pegbox.corpora._fetch import fetch as fetch
 from pegbox.rows import Row
 
 

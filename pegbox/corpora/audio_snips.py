@@ -12,7 +12,9 @@ VOICES: Final = {
     "test": ("Brian", "Emma", "Raveena", "Russell"),
 }
 LIST: Final = "all.iob.snips.txt"
-GET: Final = f"unpack the SNIPS of s3prl's slot filling so that {LIST} and the folders train, valid and test lie here"
+GET: Final = (
+    "unpack the SNIPS of s3prl's slot filling so that all.iob.snips.txt and the folders train, valid and test lie here"
+)
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from pegbox.corpora import _draw, _esc
+from pegbox.errors import CorpusError
 from pegbox.rows import Row
+
+GET: Final = "unpack https://github.com/karolpiczak/ESC-50 so that meta/esc50.csv and audio/ lie here"
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ def _found(root: Path) -> list[Row]:
         if table.is_file() and _draw.audio_files(root):
             return _esc.listed(root, table)
     classes = [path for path in sorted(root.iterdir()) if path.is_dir()]
+    if not classes:
+        raise CorpusError(f"{root}: no folders of classes here, no manifest.csv and no meta/esc50.csv; {GET}")
     return [
         _esc.named(path, each.name.partition(" - ")[2] or each.name)
         for each in classes

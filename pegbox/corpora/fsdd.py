@@ -1,11 +1,13 @@
 """Free Spoken Digit Dataset (Z. Jackson et al.): digits 0 to 9 of a few speakers, 50 takes each."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from pegbox.corpora import _draw
 from pegbox.errors import CorpusError
 from pegbox.rows import Row
+
+GET: Final = "unpack https://github.com/Jakobovski/free-spoken-digit-dataset so that recordings/ lies here"
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,9 @@ class Fsdd:
         both = {*self.test_speakers} & {*self.valid_speakers}
         if not rows or strange or both:
             fault = f"unknown speakers {sorted(strange)}" if strange else f"{sorted(both)} in two parts"
-            raise CorpusError(f"{self.root}: {fault if rows else 'no recordings'}; speakers here: {sorted(known)}")
+            raise CorpusError(
+                f"{self.root}: {fault if rows else f'no recordings; {GET}'}; speakers here: {sorted(known)}"
+            )
         return [replace(row, split=self._split(row)) for row in rows]
 
     def _split(self, row: Row) -> str:

@@ -10,6 +10,52 @@ from pegbox.corpora._lexicon import Lexicon
 from pegbox.rows import Row
 
 GET: Final = "unpack https://www.openslr.org/12 so that LibriSpeech/<part>/<speaker>/<chapter>/ lies here"
+LICENCE: Final = "CC BY 4.0"
+# Checksums and sizes as TensorFlow Datasets has them; torchaudio has the same checksums.
+ARCHIVES: Final = {
+    "dev-clean": (
+        "https://www.openslr.org/resources/12/dev-clean.tar.gz",
+        "sha256:76f87d090650617fca0cac8f88b9416e0ebf80350acb97b343a85fa903728ab3",
+        337_926_286,
+        "",
+    ),
+    "dev-other": (
+        "https://www.openslr.org/resources/12/dev-other.tar.gz",
+        "sha256:12661c48e8c3fe1de2c1caa4c3e135193bfb1811584f11f569dd12645aa84365",
+        314_305_928,
+        "",
+    ),
+    "test-clean": (
+        "https://www.openslr.org/resources/12/test-clean.tar.gz",
+        "sha256:39fde525e59672dc6d1551919b1478f724438a95aa55f874b576be21967e6c23",
+        346_663_984,
+        "",
+    ),
+    "test-other": (
+        "https://www.openslr.org/resources/12/test-other.tar.gz",
+        "sha256:d09c181bba5cf717b3dee7d4d592af11a3ee3a09e08ae025c5506f6ebe961c29",
+        328_757_843,
+        "",
+    ),
+    "train-clean-100": (
+        "https://www.openslr.org/resources/12/train-clean-100.tar.gz",
+        "sha256:d4ddd1d5a6ab303066f14971d768ee43278a5f2a0aa43dc716b0e64ecbbbf6e2",
+        6_387_309_499,
+        "",
+    ),
+    "train-clean-360": (
+        "https://www.openslr.org/resources/12/train-clean-360.tar.gz",
+        "sha256:146a56496217e96c14334a160df97fffedd6e0a04e66b9c5af0d40be3c792ecf",
+        23_049_477_885,
+        "",
+    ),
+    "train-other-500": (
+        "https://www.openslr.org/resources/12/train-other-500.tar.gz",
+        "sha256:ddb22f27f96ec163645d53215559df6aa36515f26e01dd70798188350adcb6d2",
+        30_593_501_606,
+        "",
+    ),
+}
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,16 @@ from pegbox.corpora import _draw, _read
 from pegbox.rows import Row
 
 GET: Final = "unpack https://keithito.com/LJ-Speech-Dataset/ so that metadata.csv and wavs/ lie here"
+LICENCE: Final = "public domain"
+# As TensorFlow Datasets has it; torchaudio has the same checksum.
+ARCHIVES: Final = {
+    "LJSpeech-1.1": (
+        "https://data.keithito.com/data/speech/LJSpeech-1.1.tar.bz2",
+        "sha256:be1a30453f28eb8dd26af4101ae40cbf2c50413b1bb21936cbcdc6fae3de8aa5",
+        2_748_572_632,
+        "",
+    ),
+}
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,16 @@ GET: Final = (
     "unpack https://speech.fit.vutbr.cz/files/quesst14Database.tgz so that Audio/, dev_queries/, eval_queries/ and "
     "scoring/language_key_utterances.lst lie here"
 )
+LICENCE: Final = "see its documents"
+# The checksum is torchaudio's.
+ARCHIVES: Final = {
+    "quesst14Database": (
+        "https://speech.fit.vutbr.cz/files/quesst14Database.tgz",
+        "sha256:4f869e06bc066bbe9c5dde31dbd3909a0870d70291110ebbb38878dcbc2fc5e4",
+        0,
+        "",
+    ),
+}
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,29 @@ GET: Final = (
     "unpack http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz (or v0.01) here, "
     "so that a folder a word lies in it"
 )
+LICENCE: Final = "CC BY 4.0"
+# Checksums as torchaudio has them (both releases), and TensorFlow Datasets with sizes (v0.02 and its test set); none is
+# known of the test set of v0.01. The archives have no folder of their own.
+ARCHIVES: Final = {
+    "v0.01": (
+        "https://storage.googleapis.com/download.tensorflow.org/data/speech_commands_v0.01.tar.gz",
+        "sha256:743935421bb51cccdb6bdd152e04c5c70274e935c82119ad7faeec31780d811d",
+        0,
+        "speech_commands_v0.01",
+    ),
+    "v0.02": (
+        "https://storage.googleapis.com/download.tensorflow.org/data/speech_commands_v0.02.tar.gz",
+        "sha256:af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58",
+        2_428_923_189,
+        "speech_commands_v0.02",
+    ),
+    "test_set_v0.02": (
+        "https://storage.googleapis.com/download.tensorflow.org/data/speech_commands_test_set_v0.02.tar.gz",
+        "sha256:cc2a00c1147c2254e9be3fa0f779d8c17421dc349b86366567a8edfa9acd51df",
+        112_563_277,
+        "speech_commands_test_set_v0.02",
+    ),
+}
 
 
 @dataclass(frozen=True)

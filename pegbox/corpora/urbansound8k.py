@@ -8,7 +8,20 @@ from pegbox.rows import Row, by_fold
 
 TABLE: Final = "metadata/UrbanSound8K.csv"
 COLUMNS: Final = ("slice_file_name", "fsID", "salience", "fold", "class")
-GET: Final = f"unpack https://urbansounddataset.weebly.com so that {TABLE} and audio/fold1/ to audio/fold10/ lie here"
+GET: Final = (
+    "unpack https://urbansounddataset.weebly.com so that metadata/UrbanSound8K.csv and audio/fold1/ to audio/fold10/ "
+    "lie here"
+)
+LICENCE: Final = "CC BY-NC 4.0"
+# Zenodo's record 1203745, by the authors; its md5 as soundata has it.
+ARCHIVES: Final = {
+    "UrbanSound8K": (
+        "https://zenodo.org/records/1203745/files/UrbanSound8K.tar.gz",
+        "md5:9aa69802bbf37fb986f71ec1483a196e",
+        6_023_741_708,
+        "",
+    ),
+}
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,16 @@ PLACES: Final = ("wav48_silence_trimmed", "wav48")
 GET: Final = (
     "unpack https://datashare.ed.ac.uk/handle/10283/3443 so that wav48/p225/ (or wav48_silence_trimmed/p225/) lies here"
 )
+LICENCE: Final = "CC BY 4.0"
+# As TensorFlow Datasets has it; torchaudio has the same checksum. The archive has no folder of its own.
+ARCHIVES: Final = {
+    "0.92": (
+        "https://datashare.ed.ac.uk/bitstream/handle/10283/3443/VCTK-Corpus-0.92.zip",
+        "sha256:f96258be9fdc2cbff6559541aae7ea4f59df3fcaf5cf963aae5ca647357e359c",
+        11_747_302_977,
+        "",
+    ),
+}
 
 
 @dataclass(frozen=True)
