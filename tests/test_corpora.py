@@ -432,7 +432,7 @@ def test_esc50_reads_the_release_with_all_classes(tmp_path):
     assert len(found) == 130
     assert {row.labels["event"] for row in found} == {*EVENTS, "hen"}
     assert sum(row.split == "test" for row in found) == 26
-    with pytest.raises(CorpusError, match=r"no meta/esc50\.csv; unpack the release"):
+    with pytest.raises(CorpusError, match=r"no meta/esc50\.csv; unpack https:"):
         rows_of("esc50", root=classes(tmp_path / "b"))
 
 

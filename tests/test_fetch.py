@@ -265,6 +265,11 @@ def test_too_little_room_is_said_before_anything_is_asked_for(installed, server,
     assert server.asked == []
 
 
+def test_a_root_that_is_no_folder_is_refused(installed, tmp_path):
+    with pytest.raises(CorpusError, match="data: cannot be written to"):
+        corpora.fetch("mini", text(tmp_path / "data", "x"), ["dev-clean"])
+
+
 def test_parts_are_chosen_by_name(installed, tmp_path):
     with pytest.raises(RecipeError, match=r"mini: say which parts to fetch: train-clean-100 \(0.00 GB\)"):
         corpora.fetch("mini", tmp_path / "data")

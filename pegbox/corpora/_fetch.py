@@ -69,7 +69,10 @@ def fetch(name: str, root: str | Path, parts: Sequence[str] = (), progress: bool
     """
     chosen, place = _chosen(name, parts), Path(root)
     state = place / STATE
-    state.mkdir(parents=True, exist_ok=True)
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise CorpusError(f"{place}: cannot be written to ({problem}); name a folder of your own") from None
     with FileLock(state / "lock"):
         _sweep(state)
         _refuse_full(place, [each for each in chosen.values() if not _whole(place, each)])
