@@ -25,7 +25,10 @@ _NEVER: Final = -1e4  # a log chance, of what the end of a clip is not
 
 @dataclass(frozen=True)
 class Beam:
-    """A language model's file, the file of the words that may be said, and how the search goes."""
+    """A language model's file, the file of the words that may be said, and how the search goes.
+
+    `size` paths go on from every frame, unless they are more than `threshold` worse than the best one.
+    """
 
     lm: str = ""
     words: str = ""
