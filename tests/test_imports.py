@@ -67,6 +67,7 @@ ONLY_IN = {
     "accelerate": {"training"},
     "peft": {"methods"},
     "datasets": {"corpora"},
+    "flashlight": {"tasks"},
     "pooch": {"corpora"},
     "pyworld": {"mel"},
     "ray": {"bench"},

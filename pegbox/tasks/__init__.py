@@ -21,6 +21,7 @@ __all__ = [
     "Pairs",
     "Peeks",
     "Prediction",
+    "Searches",
     "Sorts",
     "Speaks",
     "Task",
@@ -151,6 +152,14 @@ class Tunes(Protocol):
 
 
 @runtime_checkable
+class Searches(Protocol):
+    """A task that may decode better, and slower, once training is over."""
+
+    def searching(self) -> Task:
+        """Returns the task as it decodes then."""
+
+
+@runtime_checkable
 class Cuts(Protocol):
     """A task that hears long clips in parts, and joins what it says of them."""
 
@@ -219,5 +228,6 @@ def build(spec: str) -> Task:
 
 
 def tuned(task: Task, options: Mapping[str, Any]) -> Task:
-    """Returns a task with the options that were chosen on the validation split."""
-    return replace(task, **options)  # type: ignore[type-var]
+    """Returns a task as it is once training is over, with the options that were chosen on the validation split."""
+    made: Task = replace(task, **options)  # type: ignore[type-var]
+    return made.searching() if isinstance(made, Searches) else made

@@ -1,7 +1,7 @@
-"""Transcription and phoneme recognition by CTC (Graves et al., 2006), decoded greedily; WER, CER, PER."""
+"""Transcription and phoneme recognition by CTC (Graves et al., 2006), greedy or by beam search; WER, CER, PER."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import jiwer
@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from pegbox.errors import CorpusError, RecipeError
 from pegbox.tasks import _ctc
+from pegbox.tasks._beam import Beam
+from pegbox.tasks._beam import said as searched
 from pegbox.tasks._ctc import BLANK
 from pegbox.tasks._labels import column, label
 from pegbox.tasks._symbols import PHONES, SPECIAL, SUPERB_LETTERS, SUPERB_PHONES, pronounced
@@ -22,6 +24,10 @@ class Ctc:
     characters, `cer`; `select` is the one the best step is chosen by. `network` is `linear`, `projected` (SUPERB's for
     phonemes) or `recurrent` (SUPERB's for text); `hidden` 0 is SUPERB's width. `spec_augment` masks features.
     `protocol="reference"` has the outputs of SUPERB's toolkit, an end symbol among them; `sure` decodes as SURE does.
+
+    With `lm`, an n-gram model's ARPA file or KenLM binary, what is said once training is over is found by beam search
+    over its words, or those of the file `words`; `beam`, `beam_threshold`, `lm_weight` and `word_score` are the
+    search's. `looks="beam"` searches in training's looks at the validation split, too.
     """
 
     label: str = "transcript"
@@ -33,6 +39,13 @@ class Ctc:
     hidden: int = 0
     spec_augment: bool = False
     protocol: Literal["clean", "reference", "sure"] = "clean"
+    lm: str = ""
+    words: str = ""
+    looks: Literal["greedy", "beam"] = "greedy"
+    beam: int = 50
+    beam_threshold: float = 25.0
+    lm_weight: float = 2.0
+    word_score: float = -1.0
 
     better: ClassVar[Literal["max", "min"]] = "min"
     framewise: ClassVar[bool] = True
@@ -50,6 +63,10 @@ class Ctc:
             raise RecipeError("ctc(units=…): a lexicon and the references' protocols have units of their own")
         if self.hidden < 0 or (self.hidden and self.network == "linear"):
             raise RecipeError(f'ctc(hidden={self.hidden}): a width of network="projected" or "recurrent"')
+        if self._beam.lm and self._spaced:
+            raise RecipeError('ctc(lm=…): a language model of words is for unit="character" without given units')
+        if self.looks == "beam" and not self.lm:
+            raise RecipeError('ctc(looks="beam"): there is no search without a language model; give lm')
 
     @property
     def metric(self) -> str:
@@ -58,6 +75,16 @@ class Ctc:
 
     def vocabulary(self, splits: Mapping[str, Sequence[Mapping[str, str]]]) -> tuple[str, ...]:
         """Returns the blank and then the units."""
+        units = self._outputs(splits)
+        if self.lm:
+            self._beam.check(units, self._space)
+        return units
+
+    def searching(self) -> "Ctc":
+        """Returns the task as it decodes once training is over: by beam search, where there is a language model."""
+        return replace(self, looks="beam") if self.lm else self
+
+    def _outputs(self, splits: Mapping[str, Sequence[Mapping[str, str]]]) -> tuple[str, ...]:
         texts = {split: [_normal(text) for text in column(rows, self.label, split)] for split, rows in splits.items()}
         words = {word for group in texts.values() for text in group for word in text.split()}
         if self.lexicon:
@@ -88,8 +115,12 @@ class Ctc:
         return _ctc.loss(logits, frames, [self._target(row) for row in labels], vocabulary)
 
     def decode(self, logits: Tensor, frames: Tensor, vocabulary: tuple[str, ...]) -> list[dict[str, Any]]:
-        """Returns the greedy text: the likeliest unit a frame, repeats and blanks dropped."""
-        return [{"said": self._text(path)} for path in _ctc.greedy(logits, frames, vocabulary, self.protocol != "sure")]
+        """Returns the greedy text: the likeliest unit a frame, repeats and blanks dropped; or that of the search."""
+        texts = [self._text(path) for path in _ctc.greedy(logits, frames, vocabulary, self.protocol != "sure")]
+        if self.looks == "greedy":
+            return [{"said": text} for text in texts]
+        found = searched(self._beam, logits, frames, vocabulary, self._space)
+        return [{"said": best, "greedy": text} for best, text in zip(found, texts, strict=True)]
 
     def truth(self, labels: Mapping[str, str]) -> str:
         """Returns the text, or its phonemes."""
@@ -99,12 +130,28 @@ class Ctc:
         return text.upper() if self.protocol == "reference" and not self._spaced else text
 
     def score(self, predictions: Sequence[dict[str, Any]]) -> dict[str, float]:
-        """Returns error rates over the whole set: edits divided by what should have been said."""
-        true, said = [row["true"] for row in predictions], [row["said"] for row in predictions]
+        """Returns error rates over the whole set, edits divided by what should have been said; greedy ones, too."""
+        true, rates = [row["true"] for row in predictions], self._rates
+        scores = rates(true, [row["said"] for row in predictions])
+        if not all("greedy" in row for row in predictions):
+            return scores
+        greedy = rates(true, [row["greedy"] for row in predictions])
+        return scores | {f"greedy_{name}": rate for name, rate in greedy.items()}
+
+    def _rates(self, true: Sequence[str], said: Sequence[str]) -> dict[str, float]:
         rate = float(jiwer.wer(true, said))
         if self.unit == "phoneme":
             return {"per": rate}
         return {"wer": rate} if self.units else {"wer": rate, "cer": float(jiwer.cer(true, said))}
+
+    @property
+    def _beam(self) -> Beam:
+        return Beam(self.lm, self.words, self.beam, self.beam_threshold, self.lm_weight, self.word_score)
+
+    @property
+    def _space(self) -> str:
+        """The unit between words."""
+        return "|" if self.protocol == "reference" else " "
 
     @property
     def _spaced(self) -> bool:

@@ -132,9 +132,9 @@ class Trainer:
         return self._look(rows, with_loss=True)[1]
 
     def tune(self, rows: Sequence[Row]) -> None:
-        """Lets a task choose on the validation split what it does so."""
-        if isinstance(self.model.task, Tunes):
-            self.model.choose(self.model.task.tune(self.evaluate(rows)))
+        """Ends training: lets a task choose on the validation split what it does so, and decode at leisure."""
+        task = self.model.task
+        self.model.choose(task.tune(self.evaluate(rows)) if isinstance(task, Tunes) else {})
 
     @torch.no_grad()
     def _look(self, rows: Sequence[Row], with_loss: bool) -> tuple[list[Prediction], float]:

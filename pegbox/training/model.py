@@ -61,7 +61,7 @@ class Tuned(nn.Module):
         self.head = task.head(delta.side.width if delta.side else backbone.width, vocabulary)
 
     def choose(self, options: Mapping[str, Any]) -> None:
-        """Takes over the task's options that were chosen on the validation split."""
+        """Ends training for the task: takes over its options that were chosen on the validation split."""
         self.chosen, self.task = dict(options), tuned(self.task, options)
 
     def train(self, mode: bool = True) -> "Tuned":
