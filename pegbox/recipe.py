@@ -16,6 +16,7 @@ from pegbox import registry
 from pegbox.errors import RecipeError, nearest
 
 _YOUNGER: Final = (
+    ("", "gain"),
     ("search", "minutes"),
     *(("train", name) for name in ("mask_bands", "mask_frames", "balanced", "head_epochs")),
 )
@@ -121,10 +122,9 @@ class Recipe:
         """The identity of the experiment: every setting but those of the cache, which change no result."""
         settings = asdict(replace(self, cache=Cache()))
         for part, name in _YOUNGER:  # than others: recipes without them keep their identity
-            if not settings[part][name]:
-                del settings[part][name]
-        if not self.gain:
-            del settings["gain"]
+            place = settings[part] if part else settings
+            if not place[name]:
+                del place[name]
         return blake2b(tomlkit.dumps(plain(settings)).encode(), digest_size=8).hexdigest()
 
 

@@ -488,3 +488,11 @@ def test_a_first_batch_without_a_gradient_is_no_dead_part(hubert: Path, tones: P
     for _ in range(4):
         next(each for each in events if isinstance(each, Step))
     assert trainer.progress.awake and seen == sorted(seen) and seen[1] < seen[2] < seen[3]
+
+
+def test_a_part_dead_at_the_end_is_refused_though_the_last_step_woke_another(hubert: Path, tones: Path) -> None:
+    trainer, data = trainer_of(recipe_of(hubert, tones, train={"steps": 2}))
+    lost = next(name for name in trainer.model.trained() if name.startswith("delta.") and name.endswith("down"))
+    trainer.model.trained()[lost].register_hook(torch.zeros_like)  # the other downs wake in the second step, the last
+    with pytest.raises(DeadParameterError, match=r"1 of .* trained tensors had no gradient in 2 steps"):
+        list(trainer.events(data.rows["train"], data.rows["valid"]))

@@ -2,8 +2,11 @@
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+
+import torch
 
 from pegbox.backbones import Backbone
 from pegbox.errors import PegboxError
@@ -12,7 +15,7 @@ from pegbox.rows import Row
 from pegbox.training.cache import Layout, StateCache
 from pegbox.training.crew import Crew
 from pegbox.training.prepare import frames_of
-from pegbox.training.session import Session
+from pegbox.training.session import Session, threads
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,14 @@ def cache_of(session: Session, layout: Layout | None) -> StateCache | None:
     if layout is None or not isinstance(session.backbone, Backbone):  # a synthesis network has no layout
         return None
     return StateCache(Path(session.recipe.cache.folder or cache_folder()), session.backbone, layout)
+
+
+def threads_for(layout: Layout | None) -> AbstractContextManager[None]:
+    """Returns what computes with one thread on pooled features, with all on others.
+
+    Steps on pooled features are so small that threads wait for each other longer than they work.
+    """
+    return threads(1 if layout is not None and layout.kind == "pooled" else torch.get_num_threads())
 
 
 def fill(cache: StateCache, rows: Sequence[Row], crew: Crew) -> Iterator[Cached]:

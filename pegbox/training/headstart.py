@@ -19,12 +19,12 @@ from pegbox.recipe import Recipe, Search
 from pegbox.surgery import read_tensors, save_tensors
 from pegbox.training import checkpoint
 from pegbox.training.feed import HELD_BYTES, Feed
-from pegbox.training.filling import Cached, cache_of, fill
+from pegbox.training.filling import Cached, cache_of, fill, threads_for
 from pegbox.training.layouts import layout_of
 from pegbox.training.loop import Event, Stopped, Trainer, Validated
 from pegbox.training.model import Tuned
 from pegbox.training.prepare import Data, features_of, frames_of, single, without_method
-from pegbox.training.session import Session, threads
+from pegbox.training.session import Session
 from pegbox.training.trials import trials_of
 
 HEAD: Final = "head.safetensors"
@@ -84,7 +84,7 @@ class HeadStart:
         left = session.crew.once(partial(checkpoint.left, self.folder / STATE))
         if left is not None:
             checkpoint.take_over(trainer, *left)
-        with threads(1 if layout is not None and layout.kind == "pooled" else torch.get_num_threads()):
+        with threads_for(layout):
             for event in trainer.events(rows["train"], rows["valid"]):
                 if isinstance(event, Validated):
                     session.crew.once(partial(checkpoint.save, trainer, self.folder / STATE))

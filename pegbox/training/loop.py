@@ -118,6 +118,8 @@ class Trainer:
         at = self.progress
         while not at.finished:
             yield from self._epoch(rows, dev)
+        if at.step > 1:
+            self._refuse_dead(at.step)  # the last step may have woken some, and no later one tells of the others
         if self.best:
             self.model.load_tensors(self.best)
         patient = self.settings.patience and at.waited >= self.settings.patience
@@ -245,11 +247,17 @@ class Trainer:
             return
         trained = self.model.trained()
         alive = {*at.alive, *(name for name, tensor in trained.items() if _has_gradient(tensor))}
-        woken, dead = alive - {*at.alive}, sorted(trained.keys() - alive)
-        at.alive, at.awake = sorted(alive), not dead
-        if dead and at.step > 0 and not woken:
+        woken = alive - {*at.alive}
+        at.alive, at.awake = sorted(alive), len(alive) == len(trained)
+        if at.step > 0 and not woken:
+            self._refuse_dead(at.step + 1)
+
+    def _refuse_dead(self, steps: int) -> None:
+        trained = self.model.trained()
+        dead = sorted(trained.keys() - {*self.progress.alive})
+        if dead:
             raise DeadParameterError(
-                f"{len(dead)} of {len(trained)} trained tensors had no gradient in {at.step + 1} steps: {dead[:8]}; "
+                f"{len(dead)} of {len(trained)} trained tensors had no gradient in {steps} steps: {dead[:8]}; "
                 "the method edits a place that the head never reads (see features and blocks), the site is not "
                 "real, or gradients are cut off above it (no_grad, re-entrant checkpointing)"
             )

@@ -22,13 +22,13 @@ from pegbox.tasks import Peeks, Prediction, Writes
 from pegbox.training.contest import Contest
 from pegbox.training.entrant import Judged, Tried
 from pegbox.training.feed import HELD_BYTES, Feed
-from pegbox.training.filling import Cached, cache_of, fill
+from pegbox.training.filling import Cached, cache_of, fill, threads_for
 from pegbox.training.headstart import Headed, HeadStart
 from pegbox.training.kept import ARTEFACT
 from pegbox.training.layouts import shared_depths
 from pegbox.training.loop import Event, Step, Stopped, Validated
 from pegbox.training.prepare import corpus_digest, count, features_of, notes_on
-from pegbox.training.session import Clock, Session, threads
+from pegbox.training.session import Clock, Session
 from pegbox.training.speaking import Speaking
 from pegbox.training.trials import paired, trials_of
 
@@ -98,8 +98,7 @@ def _run(contest: Contest, trial: tuple[int, int | None], clock: Clock, started:
         with clock.phase("cache"):
             yield from fill(cache, data.all, session.crew)
     stopped = Stopped(0, 0, "")
-    # Steps on pooled features are so small that threads wait for each other longer than they work.
-    with threads(1 if layout is not None and layout.kind == "pooled" else torch.get_num_threads()):
+    with threads_for(layout):
         for event in contest.run():
             stopped = _note(event, clock, stopped)
             yield event
