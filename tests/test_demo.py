@@ -13,6 +13,12 @@ from pegbox.training.plans import plan
 pytestmark = pytest.mark.skipif(not _espeak.available(), reason="eSpeak NG is not installed (the extra 'demo')")
 
 
+@pytest.fixture(autouse=True)
+def _shared_clips(made_clips: Path, tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "synthetic").symlink_to(made_clips)
+
+
 def test_it_shows_a_table_a_picture_and_a_prediction(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("matplotlib")
     demo.show(tmp_path / "out", demo.METHODS[:2])

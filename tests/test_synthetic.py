@@ -17,7 +17,7 @@ from pegbox.corpora.synthetic.dialogues import rttm
 from pegbox.errors import CorpusError, RecipeError
 from pegbox.rows import Row
 
-RATE = 16_000
+RATE, AGAIN = 16_000, 30
 needs_espeak = pytest.mark.skipif(not _espeak.available(), reason="eSpeak NG is not installed (the extra 'demo')")
 SPECS = {name: name for name in registry.names("corpora") if name.startswith("synthetic_")} | {
     "verify": 'synthetic_speakers(protocol="verify")',
@@ -30,14 +30,31 @@ SPECS = {name: name for name in registry.names("corpora") if name.startswith("sy
 SILENT = ("synthetic_sounds", "synthetic_music", "mixed", "hard sounds")
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("synthetic")
+@pytest.fixture
+def home(made_clips: Path) -> Path:
+    return made_clips
 
 
 def made(spec: str, home: Path) -> list[Row]:
-    """The rows of a spec, made once a module."""
+    """The rows of a spec, made once a test run."""
     return corpora.build(given(spec, f'root="{home}"')).rows()
+
+
+def remade(spec: str, folder: Path) -> list[Row]:
+    """The first clips of a corpus, made once more by another process."""
+    script = f"""
+import sys
+from itertools import islice
+from pathlib import Path
+from types import SimpleNamespace
+from pegbox import corpora
+from pegbox.corpora.synthetic import _store
+whole = corpora.build(sys.argv[1])
+few = SimpleNamespace(clips=lambda: islice(whole.clips(), {AGAIN}), count=lambda: {AGAIN})
+_store.make(few, Path(sys.argv[2]))
+"""
+    subprocess.run([sys.executable, "-c", script, spec, str(folder)], check=True)
+    return rows.load(folder / "manifest.jsonl")
 
 
 def given(spec: str, option: str) -> str:
@@ -62,11 +79,11 @@ def test_a_corpus_is_valid_repeatable_and_split_without_leaks(name: str, home: P
     found = corpus.rows()
     rows.check(found, corpus.disjoint)
     assert {row.split for row in found} == {"train", "valid", "test"}
-    again = made(SPECS[name], tmp_path)
-    assert [(row.id, row.labels, row.split, row.fold) for row in found] == [
-        (row.id, row.labels, row.split, row.fold) for row in again
-    ]
-    assert all(Path(a.audio).read_bytes() == Path(b.audio).read_bytes() for a, b in zip(found, again, strict=True))
+    again = remade(SPECS[name], tmp_path)
+    assert [row.labels for row in again] == [row.labels for row in found[:AGAIN]]
+    assert all(
+        Path(a.audio).read_bytes() == (tmp_path / b.audio).read_bytes() for a, b in zip(found, again, strict=False)
+    )
     assert all(audio.info(row.audio).rate == RATE for row in found)
     voices = [
         {voice for row in found if row.split == split for voice in row.labels.get("voices", "").split(",") if voice}
