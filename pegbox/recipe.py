@@ -16,9 +16,9 @@ from pegbox import registry
 from pegbox.errors import RecipeError, nearest
 
 _YOUNGER: Final = (
-    ("", "gain"),
+    *(("", name) for name in ("gain", "silence")),
     ("search", "minutes"),
-    *(("train", name) for name in ("mask_bands", "mask_frames", "balanced", "head_epochs")),
+    *(("train", name) for name in ("mask_bands", "mask_frames", "balanced", "head_epochs", "longer_than")),
 )
 _MOST: Final = 10**12  # of any count or seed: beyond it nothing is meant, and machine numbers end
 _LOUDEST: Final = 100  # dB: beyond it nothing is heard
@@ -34,6 +34,7 @@ class Train:
     batch_seconds: float = 32.0  # of padded audio a batch
     batch_clips: int = 32
     crop: float = 0.0  # seconds of a longer training clip that are heard, another part each epoch; 0: all
+    longer_than: float = 0.0  # seconds: training clips that are not are left out; 0: none
     mixup: float = 0.0  # chance of a training clip to be heard as a sum with another, with a share of its labels
     mask_bands: int = 0  # bands of a training clip's spectrogram that are silent: fewer than these, others each epoch
     mask_frames: int = 0  # frames likewise
@@ -108,6 +109,7 @@ class Recipe:
     seeds: tuple[int, ...] = (0,)
     folds: tuple[int, ...] = ()
     gain: float = 0.0  # dB by which every clip is heard louder than its file is
+    silence: float = 0.0  # percent of full scale: what is quieter for 0.1 s is cut out of every clip; 0: nothing
     train: Train = field(default_factory=Train)
     search: Search = field(default_factory=Search)
     cache: Cache = field(default_factory=Cache)
@@ -239,7 +241,7 @@ def _check_numbers(recipe: Recipe) -> None:
         "validate_epochs",
     )
     wrong = [f"train.{name}={getattr(train, name)}" for name in positive if not getattr(train, name) > 0]
-    heard = ("crop", "mask_bands", "mask_frames")
+    heard = ("crop", "longer_than", "mask_bands", "mask_frames")
     rest = ("steps", "head_epochs", "delta_lr", "eps", "weight_decay", "hold", "validate_steps", "patience")
     wrong += [f"train.{name}={getattr(train, name)}" for name in (*heard, *rest) if not getattr(train, name) >= 0]
     if wrong:
@@ -255,6 +257,8 @@ def _check_numbers(recipe: Recipe) -> None:
         raise RecipeError(f"recipe: cache.limit_gb={cache.limit_gb}: must not be negative")
     if not abs(recipe.gain) <= _LOUDEST:
         raise RecipeError(f"recipe: gain={recipe.gain}: decibels, from -{_LOUDEST} to {_LOUDEST}")
+    if not 0 <= recipe.silence < 100:
+        raise RecipeError(f"recipe: silence={recipe.silence}: percent of full scale, from 0 to below 100; SUPERB: 0.1")
     for name in ("seeds", "folds"):
         values = getattr(recipe, name)
         if len(set(values)) < len(values) or (name == "seeds" and not values):

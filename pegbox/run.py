@@ -25,7 +25,7 @@ from pegbox.training.logs import Recorder
 from pegbox.training.loop import better
 from pegbox.training.model import Tuned
 from pegbox.training.plans import plan
-from pegbox.training.prepare import corpus_rows
+from pegbox.training.prepare import corpus_rows, heard
 from pegbox.training.session import Session, Shelf
 from pegbox.training.speaking import Speaking
 from pegbox.training.trial import AnyEvent, Finished, Started, run_trial
@@ -46,7 +46,7 @@ class Run:
         """Returns one plain row a file, in the order given: id, said, and probabilities where the task has them."""
         if isinstance(tasks.build(self.recipe.task), Speaks):
             raise RecipeError(f"{self.folder}: this run speaks and hears nothing; use 'pegbox say {self.folder} TEXT'")
-        rows = [Row(str(path), str(path), gain=self.recipe.gain) for path in paths]
+        rows = heard([Row(str(path), str(path)) for path in paths], self.recipe)
         return reopened.predict(open_model(self, backbone), rows)
 
     def evaluate(self, split: str = "test", corpus: str | None = None, backbone: str | None = None) -> dict[str, float]:

@@ -8,28 +8,20 @@ import pytest
 import soundfile
 import torch
 from _made import RATE
+from _same import classifying
 
 import pegbox
 from pegbox import audio, backbones
 from pegbox.errors import RecipeError
 from pegbox.query import search
-from pegbox.recipe import Recipe, make
+from pegbox.recipe import Recipe
 from pegbox.rows import Row, wave
 from pegbox.training.cache import Layout, StateCache
 from pegbox.training.feed import Feed
 
 
 def recipe_of(hubert: Path, tones: Path, gain: float) -> Recipe:
-    return make(
-        {
-            "backbone": str(hubert),
-            "method": "lora(rank=2)",
-            "task": 'classify(label="class", projection=8)',
-            "corpus": f'folder(root="{tones}", valid=0.2, test=0.2)',
-            "train": {"epochs": 2, "batch_clips": 5, "head_lr": 1e-2},
-            "gain": gain,
-        }
-    )
+    return classifying(hubert, tones, {"epochs": 2, "accumulate": 1, "head_lr": 1e-2}, gain=gain)
 
 
 def test_decibels_are_those_of_amplitudes(tones: Path) -> None:

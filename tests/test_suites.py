@@ -17,7 +17,7 @@ from pegbox.training.plans import plan
 FOLDER = Path(superb.__file__).parent / "suites"
 SUITES = {path.stem: tomllib.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.toml"))}
 KEYS = {"name", "about", "backbones", "methods", "seeds", "rates", "score", "train", "cache", "tasks", "override"}
-TASK_KEYS = {"name", "task", "corpus", "methods", "features", "folds", "gain", "train", "note"}
+TASK_KEYS = {"name", "task", "corpus", "methods", "features", "folds", "gain", "silence", "train", "note"}
 TASKS = [(name, task["name"]) for name, suite in SUITES.items() for task in suite["tasks"]]
 
 
@@ -268,6 +268,7 @@ def test_keywords_alone_are_drawn_evenly_as_the_toolkit_of_superb_does() -> None
 
 def test_sound_is_as_quiet_as_the_toolkit_of_superb_makes_it() -> None:
     made = {(suite, task): recipe(suite, task, next(methods_of(suite, task))).gain for suite, task in TASKS}
+    assert {each for each in TASKS if recipe(*each, next(methods_of(*each))).silence} == {("superb", "ASV")}
     assert {each: gain for each, gain in made.items() if gain} == {
         **dict.fromkeys([("superb", "KS"), ("superb", "ASV")], -3.0),
         **dict.fromkeys([("efficient_tuning", "KS"), ("ad_tuning", "KS")], -3.0),

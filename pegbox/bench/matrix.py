@@ -34,6 +34,7 @@ class Entry:
     seeds: tuple[int, ...] = ()  # in place of the matrix's
     folds: tuple[int, ...] = ()
     gain: float = 0.0
+    silence: float = 0.0
     train: dict[str, Any] = field(default_factory=dict)
     note: str = ""  # what the source does that a recipe cannot say
 
@@ -163,6 +164,7 @@ class Group:
                 "features": features[-1],
                 "seeds": [seed],
                 "gain": self.entry.gain,
+                "silence": self.entry.silence,
                 "folds": [] if fold is None else [fold],
                 "train": train | ({} if rate == 1 else {"rate": rate}),
                 "cache": self.matrix.cache,

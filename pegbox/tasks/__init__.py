@@ -25,6 +25,7 @@ __all__ = [
     "Sorts",
     "Speaks",
     "Task",
+    "Timed",
     "Tunes",
     "Vocodes",
     "Writes",
@@ -141,6 +142,15 @@ class Paced(Protocol):
 
     def paced(self, seconds: float | None) -> Task:
         """Returns the task for frames of that many seconds, or for None: states that are no time axis."""
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """A task of which labels may tell times in the clip."""
+
+    @property
+    def timed(self) -> bool:
+        """Whether they do."""
 
 
 @runtime_checkable

@@ -41,6 +41,7 @@ class Diarize:
     protocol: Literal["clean", "reference"] = "clean"
 
     framewise: ClassVar[bool] = True
+    timed: ClassVar[bool] = True
     pools: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

@@ -84,7 +84,8 @@ def pace(recipe: Recipe, measured: Network, beside: bool = False) -> Pace:
 
     With `beside` the head's part is that of what stands beside the network, which the recipe names, and the head."""
     outline, task = backbones.outline(recipe.backbone), tasks.build(recipe.task)
-    data = data_of(corpus_rows(recipe, recipe.folds[0] if recipe.folds else None), task, outline)
+    rows = corpus_rows(recipe, recipe.folds[0] if recipe.folds else None)
+    data = data_of(rows, task, outline, recipe.train.longer_than)
     rows = shuffled(data.rows["train"], recipe.train.batch_seconds, recipe.train.batch_clips, 0, 0)[0]
     plain = recipe if beside else replace(recipe, method="weighted_sum", features="weighted")
     model = assemble(replace(plain, search=Search()), outline, task, data.vocabulary)

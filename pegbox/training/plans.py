@@ -115,7 +115,8 @@ def plan(recipe: Recipe) -> Plan:
     task = tasks.build(recipe.task)
     backbone = outline_network(recipe.backbone, task)
     backbone.precision = frozen_precision(recipe)
-    data = data_of(corpus_rows(recipe, recipe.folds[0] if recipe.folds else None), task, backbone)
+    rows = corpus_rows(recipe, recipe.folds[0] if recipe.folds else None)
+    data = data_of(rows, task, backbone, recipe.train.longer_than)
     models = []
     for each in single(recipe):
         with torch.device("meta"):

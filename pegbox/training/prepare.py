@@ -4,20 +4,22 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any, Final
 
 import torch
 from torch import Tensor
 
-from pegbox import backbones, corpora, methods, registry, tasks
+from pegbox import backbones, corpora, methods, registry, silence, tasks
 from pegbox import rows as rows_
 from pegbox.backbones import Backbone, Network, Precision, Speaker
 from pegbox.delta import Delta, Term
 from pegbox.errors import CorpusError, RecipeError
 from pegbox.methods import Chosen
+from pegbox.places import cache_folder
 from pegbox.recipe import Recipe, Search
 from pegbox.rows import Row, seconds
-from pegbox.tasks import Peeks, Speaks, Task
+from pegbox.tasks import Peeks, Speaks, Task, Timed
 from pegbox.training import casting, epochs
 from pegbox.training.model import Features, Tuned
 from pegbox.training.segments import cut
@@ -47,7 +49,23 @@ def corpus_rows(recipe: Recipe, fold: int | None) -> list[Row]:
     if fold is not None:
         rows = rows_.by_fold(rows, fold, _FOLD_VALID, 0, corpus.disjoint, corpus.stratify)
     rows_.check(rows, corpus.disjoint)
-    return [replace(row, gain=recipe.gain) for row in rows] if recipe.gain else rows
+    return heard(rows, recipe)
+
+
+def heard(rows: Sequence[Row], recipe: Recipe) -> list[Row]:
+    """Returns rows as loud as a recipe wants them, and without their silence if it says so.
+
+    Raises:
+        RecipeError: the task's labels have times, which a cut would shift.
+        CorpusError: nothing is left of a clip.
+    """
+    louder = [replace(row, gain=recipe.gain) for row in rows] if recipe.gain else list(rows)
+    if not recipe.silence:
+        return louder
+    task = tasks.build(recipe.task)
+    if isinstance(task, Speaks) or (isinstance(task, Timed) and task.timed):
+        raise RecipeError(f"silence={recipe.silence:g}: {recipe.task} has labels with times, which a cut would shift")
+    return silence.cut(louder, recipe.silence, Path(recipe.cache.folder or cache_folder()) / "cut")
 
 
 def corpus_digest(rows: Sequence[Row]) -> str:
@@ -66,11 +84,16 @@ def outline_network(source: str, task: Task) -> Network:
     return (backbones.outline_speaker if isinstance(task, Speaks) else backbones.outline)(source)
 
 
-def data_of(rows: Sequence[Row], task: Task, backbone: Network) -> Data:
-    """Returns rows by split with the task's outputs; refuses clips and labels that cannot work."""
+def data_of(rows: Sequence[Row], task: Task, backbone: Network, longer_than: float = 0.0) -> Data:
+    """Returns rows by split with the task's outputs; refuses clips and labels that cannot work.
+
+    Training clips that are not `longer_than` so many seconds are left out.
+    """
     parts = {split: cut([row for row in rows if row.split == split], task) for split in SPLITS}
     if isinstance(task, Peeks) and task.peeks:
         parts = _peeking(parts)
+    if longer_than:
+        parts["train"] = _longer(parts["train"], longer_than)
     for split in ("train", "valid"):
         if not parts[split]:
             raise CorpusError(f"the corpus has no '{split}' rows; name a split column or give a share to hold out")
@@ -82,6 +105,13 @@ def data_of(rows: Sequence[Row], task: Task, backbone: Network) -> Data:
     if isinstance(backbone, Speaker):
         casting.check([row for part in parts.values() for row in part], backbone, task)
     return Data(parts, vocabulary)
+
+
+def _longer(rows: Sequence[Row], length: float) -> list[Row]:
+    found = [row for row in rows if seconds(row) > length]
+    if rows and not found:
+        raise CorpusError(f"train.longer_than={length:g}: none of the {len(rows)} training clips is; lower it")
+    return found
 
 
 def _peeking(parts: Mapping[str, Sequence[Row]]) -> dict[str, list[Row]]:

@@ -86,7 +86,7 @@ class Session:
         rows = corpus_rows(self.recipe, fold)
         if isinstance(self.backbone, Speaker):
             rows = aligned(rows, self.backbone, self.task, self.recipe.cache.folder)
-        return data_of(rows, self.task, self.backbone)
+        return data_of(rows, self.task, self.backbone, self.recipe.train.longer_than)
 
     def model(self, recipe: Recipe, data: Data, seed: int, choices: Choices | None) -> Tuned:
         """Returns a fresh model of a recipe with one method, its numbers drawn from the seed."""
