@@ -3,8 +3,11 @@
 import hashlib
 import io
 import os
+import random
 import re
+import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tarfile
@@ -256,6 +259,79 @@ def test_a_zip_of_one_part_needs_no_name(installed, server, tmp_path):
     assert (tmp_path / "data/wav/a.txt").read_text() == "x"
 
 
+def split(folder: Path, sounds_in: int, size: int) -> dict[str, bytes]:
+    """Returns name → bytes of the volumes of a split zip: places count from the start of their volume."""
+    draw, buffer = random.Random(0), io.BytesIO(b"PK\7\10")
+    buffer.seek(4)
+    with zipfile.ZipFile(buffer, "a") as zipped:
+        for number in range(sounds_in):
+            zipped.writestr(f"wav/{number}.txt", draw.randbytes(700))
+        zipped.comment, begin = b"of a miniature", zipped.start_dir
+    whole = bytearray(buffer.getvalue())
+    (offset,) = struct.unpack_from("<L", whole, len(whole) - len(b"of a miniature") - 6)
+    place, edge = offset, offset // size * size  # the list of contents stays in the last volume
+    while whole[place : place + 4] == b"PK\1\2":
+        names = sum(struct.unpack_from("<3H", whole, place + 28))
+        (at,) = struct.unpack_from("<L", whole, place + 42)
+        volume = min(at, edge) // size
+        struct.pack_into("<H", whole, place + 34, volume)
+        struct.pack_into("<L", whole, place + 42, at - volume * size)
+        place += 46 + names
+    struct.pack_into("<L", whole, len(whole) - len(b"of a miniature") - 6, offset - edge)
+    cuts = [whole[start : start + size] for start in range(0, edge, size)]
+    assert begin and len(cuts) > 2
+    return {f"all.z{number:02d}": bytes(part) for number, part in enumerate(cuts, 1)} | {"all.zip": bytes(whole[edge:])}
+
+
+def volumed(place: Path, server: Server, files: dict[str, bytes]) -> None:
+    """Writes the corpus `mini` with a split archive."""
+    plug_in(place, server, {"all.zip": files["all.zip"]})
+    server.files = {f"/{name}": data for name, data in files.items()}
+    listed = (place / "mini_corpus.py").read_text()
+    address = f"http://127.0.0.1:{server.http.server_port}"
+    earlier = [
+        (f"{address}/{name}", "md5:" + hashlib.md5(data).hexdigest(), len(data))
+        for name, data in files.items()
+        if name != "all.zip"
+    ]
+    (place / "mini_corpus.py").write_text(listed.replace(", '')", f", '', {tuple(earlier)!r})"))
+
+
+def test_a_split_zip_is_unpacked_from_its_volumes(installed, server, tmp_path):
+    volumed(installed, server, split(tmp_path, 20, 3001))
+    (found,) = corpora.fetch("mini", tmp_path / "data")
+    draw = random.Random(0)
+    assert found.files == 20
+    for number in range(20):
+        assert (tmp_path / f"data/wav/{number}.txt").read_bytes() == draw.randbytes(700)
+    assert [name for name in left(tmp_path / "data") if "all" in name] == [".pegbox/all.zip.txt"]
+    assert not corpora.fetch("mini", tmp_path / "data")[0].fresh and len(server.asked) == len(server.files)
+
+
+def test_a_split_zip_that_lacks_a_volume_is_refused(installed, server, tmp_path):
+    files = split(tmp_path, 20, 3001)
+    volumed(installed, server, files | {"all.z02": b""})
+    with pytest.raises(CorpusError, match=r"all\.zip: cannot be unpacked into"):
+        corpora.fetch("mini", tmp_path / "data")
+    assert not (tmp_path / "data/wav").exists()
+    volumed(installed, server, {name: data for name, data in files.items() if name != "all.z01"})
+    with pytest.raises(CorpusError, match=r"all\.zip: cannot be unpacked into"):
+        corpora.fetch("mini", tmp_path / "other")
+
+
+@pytest.mark.skipif(not shutil.which("zip"), reason="Info-ZIP is not installed")
+def test_what_info_zip_has_split_is_read(tmp_path):
+    draw = random.Random(1)
+    for number in range(40):
+        text(tmp_path / "wav" / f"{number}.txt", draw.randbytes(4000).hex())
+    subprocess.run(["zip", "-q", "-r", "-s", "64k", "all.zip", "wav"], cwd=tmp_path, check=True)
+    volumes = [*sorted(tmp_path.glob("all.z[0-9]*")), tmp_path / "all.zip"]
+    assert len(volumes) > 2
+    _fetch.unpack(volumes, tmp_path / "out")
+    for path in (tmp_path / "wav").iterdir():
+        assert (tmp_path / "out" / "wav" / path.name).read_text() == path.read_text()
+
+
 def test_too_little_room_is_said_before_anything_is_asked_for(installed, server, tmp_path):
     listed = (installed / "mini_corpus.py").read_text()
     size = len(server.files["/dev-clean.tar.gz"])
@@ -294,7 +370,8 @@ def test_what_cannot_be_fetched_says_where_to_get_it(name, tmp_path):
 def test_what_a_corpus_says_of_its_archives(name):
     assert _fetch.licence(name)
     for archive in _fetch.archives(name).values():
-        assert archive.url.startswith("https://") and archive.size >= 0
-        assert re.fullmatch(r"sha256:[0-9a-f]{64}|md5:[0-9a-f]{32}", archive.checksum)
+        for piece in archive.pieces:
+            assert piece.url.startswith("https://") and piece.size >= 0
+            assert re.fullmatch(r"sha256:[0-9a-f]{64}|md5:[0-9a-f]{32}", piece.checksum)
         assert archive.file.endswith((".tar.gz", ".tgz", ".tar.bz2", ".zip"))
         assert not Path(archive.folder).is_absolute() and ".." not in Path(archive.folder).parts

@@ -1,8 +1,9 @@
 """Fetches a corpus's official archives: checked by their checksums, and unpacked whole or not at all.
 
 A corpus file writes as plain data where they lie: `ARCHIVES`, part → (address, checksum, bytes or 0 where they are not
-known, folder of the root to unpack in), `LICENCE`, and `GET`, which says how to get it by hand. A corpus without
-archives (no open licence, no stable address, or no checksum that is known) is refused with its `GET`.
+known, folder of the root to unpack in, and of a split zip its earlier volumes: address, checksum, bytes), `LICENCE`,
+and `GET`, which says how to get it by hand. A corpus without archives (no open licence, no
+stable address, or no checksum that is known) is refused with its `GET`.
 """
 
 import logging
@@ -10,13 +11,14 @@ import shutil
 import tarfile
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from filelock import FileLock
 
 from pegbox import registry
+from pegbox.corpora import _volumes
 from pegbox.errors import CorpusError, RecipeError, nearest
 
 STATE: Final = ".pegbox"  # in the root: downloads, what is being unpacked, and a receipt an archive
@@ -31,11 +33,22 @@ class Archive:
     checksum: str
     size: int
     folder: str
+    volumes: tuple[tuple[str, str, int], ...] = ()  # of a split zip, before this one: address, checksum, size
 
     @property
     def file(self) -> str:
         """Its file name."""
         return PurePosixPath(self.url).name
+
+    @property
+    def pieces(self) -> tuple["Archive", ...]:
+        """What is to be downloaded, in order."""
+        return (*(replace(self, url=url, checksum=sum_, size=size) for url, sum_, size in self.volumes), self)
+
+    @property
+    def bytes(self) -> int:
+        """The size of all pieces; 0 where it is not known."""
+        return sum(piece.size for piece in self.pieces)
 
 
 @dataclass(frozen=True)
@@ -84,7 +97,7 @@ def _chosen(name: str, parts: Sequence[str]) -> dict[str, Archive]:
     if not known:
         get = registry.literals("corpora", name).get("GET", "it is no release with an address of its own")
         raise CorpusError(f"{name}: cannot be fetched; {get}")
-    sizes = ", ".join(f"{part} ({_gigabytes(each.size)})" for part, each in known.items())
+    sizes = ", ".join(f"{part} ({_gigabytes(each.bytes)})" for part, each in known.items())
     if not parts and len(known) > 1:
         raise RecipeError(f"{name}: say which parts to fetch: {sizes}")
     for part in parts:
@@ -106,7 +119,8 @@ def _sweep(state: Path) -> None:
 
 def _refuse_full(place: Path, wanted: Sequence[Archive]) -> None:
     """Raises a CorpusError where the disk cannot hold the archives and, at the least, as much again unpacked."""
-    need = sum(each.size * (1 if (place / each.file).is_file() else 2) for each in wanted)
+    pieces = [piece for each in wanted for piece in each.pieces]
+    need = sum(piece.size * (1 if (place / piece.file).is_file() else 2) for piece in pieces)
     free = shutil.disk_usage(place).free
     if free < need:
         raise CorpusError(f"{place}: {_gigabytes(free)} free, at least {_gigabytes(need)} needed; make room")
@@ -141,7 +155,7 @@ def _one(place: Path, part: str, archive: Archive, progress: bool) -> Fetched:
     if files:
         return Fetched(part, target, files, fresh=False)
     _receipt(place, archive).unlink(missing_ok=True)
-    packed = _download(place, archive, progress)
+    packed = [_download(place, piece, progress) for piece in archive.pieces]
     stage = place / STATE / "unpacked"
     try:
         unpack(packed, stage)
@@ -149,11 +163,12 @@ def _one(place: Path, part: str, archive: Archive, progress: bool) -> Fetched:
         target.mkdir(parents=True, exist_ok=True)
         _settle(stage, target)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as problem:
-        raise CorpusError(f"{packed}: cannot be unpacked into {target} ({problem})") from None
+        raise CorpusError(f"{packed[-1]}: cannot be unpacked into {target} ({problem})") from None
     finally:
         shutil.rmtree(stage, ignore_errors=True)
     _write(_receipt(place, archive), [archive.checksum, *(_line(place, target / name) for name in names)])
-    (place / STATE / archive.file).unlink(missing_ok=True)
+    for piece in archive.pieces:
+        (place / STATE / piece.file).unlink(missing_ok=True)
     return Fetched(part, target, len(names), fresh=True)
 
 
@@ -180,17 +195,17 @@ def _download(place: Path, archive: Archive, progress: bool) -> Path:
     return Path(path)
 
 
-def unpack(packed: Path, stage: Path) -> None:
-    """Unpacks a tar or zip archive into a folder of its own.
+def unpack(packed: Sequence[Path], stage: Path) -> None:
+    """Unpacks a tar or zip archive, of a split one all volumes in order, into a folder of its own.
 
     Raises:
         tarfile.TarError, zipfile.BadZipFile: it is neither, is torn, or holds a name that leads out of the folder.
     """
-    if not zipfile.is_zipfile(packed):
-        with tarfile.open(packed) as tar:
+    if not zipfile.is_zipfile(packed[-1]):
+        with tarfile.open(packed[-1]) as tar:
             tar.extractall(stage, filter="data")  # refuses names, links and devices that lead outside
         return
-    with zipfile.ZipFile(packed) as zipped:
+    with _volumes.read(packed) as zipped:
         for name in zipped.namelist():
             if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
                 raise zipfile.BadZipFile(f"'{name}' leads out of the folder")
