@@ -11,7 +11,7 @@ from _texts import save_texts
 
 import pegbox
 from pegbox import tasks
-from pegbox.errors import RecipeError
+from pegbox.errors import RecipeError, WeightsError
 from pegbox.training.loop import Validated
 
 pytest.importorskip("flashlight.lib.text", reason="flashlight-text is not installed: pegbox[lm]")
@@ -132,6 +132,13 @@ def test_a_run_searches_once_it_is_trained(hubert: Path, tmp_path: Path) -> None
     assert (row["said"], row["greedy"]) == (kept[-1]["said"], kept[-1]["greedy"])
     seen = [set(event.scores) for event in looks if isinstance(event, Validated)]
     assert seen and all(names == {"wer", "cer"} for names in seen)  # in training it is greedy
+    assert set(result["beside"]) == {"language model"}
+    lm.write_text(lm.read_text().replace("-9.0", "-8.0"))
+    with pytest.raises(WeightsError, match="made with a language model of digest"):
+        pegbox.load(tmp_path / "run").evaluate("test")
+    lm.unlink()
+    with pytest.raises(WeightsError, match="the language model cannot be read"):
+        pegbox.load(tmp_path / "run").evaluate("test")
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ __all__ = [
     "Pairs",
     "Peeks",
     "Prediction",
+    "Reads",
     "Searches",
     "Sorts",
     "Speaks",
@@ -167,6 +168,15 @@ class Searches(Protocol):
 
     def searching(self) -> Task:
         """Returns the task as it decodes then."""
+
+
+@runtime_checkable
+class Reads(Protocol):
+    """A task that hears, and reads files of its own to say what it heard."""
+
+    @property
+    def reads(self) -> Mapping[str, str]:
+        """What they are → where they lie."""
 
 
 @runtime_checkable

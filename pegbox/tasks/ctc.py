@@ -80,6 +80,11 @@ class Ctc:
             self._beam.check(units, self._space)
         return units
 
+    @property
+    def reads(self) -> Mapping[str, str]:
+        """The language model and its words."""
+        return {name: path for name, path in (("language model", self.lm), ("list of words", self.words)) if path}
+
     def searching(self) -> "Ctc":
         """Returns the task as it decodes once training is over: by beam search, where there is a language model."""
         return replace(self, looks="beam") if self.lm else self

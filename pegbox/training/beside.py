@@ -1,10 +1,11 @@
-"""What a synthesis run asks beside its own network, by content: a vocoder, a voice, a tokenizer, finished runs."""
+"""What a run asks beside its own network, by content: a vocoder, a voice, a tokenizer, finished runs, files."""
 
 from collections.abc import Mapping
-from hashlib import blake2b
+from hashlib import blake2b, file_digest
 from pathlib import Path
 
 from pegbox.errors import WeightsError
+from pegbox.tasks import Reads, Task
 
 
 class Beside:
@@ -27,7 +28,20 @@ class Beside:
             )
         self.digests[name] = digest
 
+    def take_files(self, task: Task) -> None:
+        """Notes the files that a task reads to say what it heard.
+
+        Raises:
+            WeightsError: one is missing, or another than before.
+        """
+        for name, path in task.reads.items() if isinstance(task, Reads) else ():
+            try:
+                self.take(name, digest_of(Path(path)), path)
+            except OSError as problem:
+                raise WeightsError(f"{path}: the {name} cannot be read ({problem.strerror}); put it back") from None
+
 
 def digest_of(file: Path) -> str:
     """Returns the identity of a file's bytes."""
-    return blake2b(file.read_bytes(), digest_size=16).hexdigest()
+    with file.open("rb") as opened:
+        return file_digest(opened, lambda: blake2b(digest_size=16)).hexdigest()

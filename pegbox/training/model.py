@@ -52,7 +52,7 @@ class Tuned(nn.Module):
             task = task.paced(None if backbone.hop is None else backbone.hop / backbone.rate)
         self.backbone, self.delta, self.task, self.vocabulary = backbone, delta, task, vocabulary
         self.chosen: dict[str, Any] = {}
-        self.beside: dict[str, str] = {}  # digests of what a kept synthesis run was made with
+        self.beside: dict[str, str] = {}  # digests of what a kept run was made with
         self.side = (delta.side,)  # in a tuple: its numbers are the delta's
         given = delta.side.count - 1 if delta.side else backbone.depth
         self.mixes = read_depths(features, given)

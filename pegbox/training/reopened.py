@@ -14,6 +14,7 @@ from pegbox.recipe import Recipe
 from pegbox.rows import Row
 from pegbox.surgery import read_tensors
 from pegbox.tasks import Hears, Prediction
+from pegbox.training.beside import Beside
 from pegbox.training.crew import default_device
 from pegbox.training.feed import Feed, in_order
 from pegbox.training.kept import ARTEFACT
@@ -45,6 +46,7 @@ def open_model(folder: Path, recipe: Recipe, backbone: str | None = None, precis
     model.take_artefact(tensors)
     model.choose(about.get("chosen", {}))  # type: ignore[arg-type]
     model.beside = about.get("beside", {})  # type: ignore[assignment]
+    Beside(model.beside).take_files(model.task)
     return model.to(default_device()).eval()
 
 

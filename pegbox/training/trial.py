@@ -19,6 +19,7 @@ from pegbox.recipe import dumps
 from pegbox.rows import Row
 from pegbox.surgery import put, save_tensors
 from pegbox.tasks import Peeks, Prediction, Writes
+from pegbox.training.beside import Beside
 from pegbox.training.contest import Contest
 from pegbox.training.entrant import Judged, Tried
 from pegbox.training.feed import HELD_BYTES, Feed
@@ -143,7 +144,10 @@ def write(contest: Contest, result: dict[str, Any], said: dict[str, list[Predict
     lesson = contest.winner.trainer.lesson if contest.winner.trainer else None
     if isinstance(lesson, Speaking):
         _samples(lesson, contest.data.rows["test"][:SAMPLES], folder)
-        about, result = ({**each, "beside": lesson.beside.digests} for each in (about, result))
+    beside = lesson.beside if isinstance(lesson, Speaking) else Beside(model.beside)
+    beside.take_files(model.task)
+    if beside.digests:
+        about, result = ({**each, "beside": beside.digests} for each in (about, result))
     save_tensors(folder / ARTEFACT, model.artefact(), about)
     rows = [row for part in said.values() for row in part]
     put(folder / "predictions.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
