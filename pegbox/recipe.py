@@ -17,7 +17,7 @@ from pegbox.errors import RecipeError, nearest
 
 _YOUNGER: Final = (
     *(("", name) for name in ("gain", "silence")),
-    ("search", "minutes"),
+    *(("search", name) for name in ("minutes", "clips")),
     *(("train", name) for name in ("mask_bands", "mask_frames", "balanced", "head_epochs", "longer_than")),
 )
 _MOST: Final = 10**12  # of any count or seed: beyond it nothing is meant, and machine numbers end
@@ -82,7 +82,8 @@ class Search:
     All `candidates` train on the same batches; at each of the `rungs`, shares of the whole training, half of them are
     dropped, at the last all but the best, which goes on. They are judged by the task's score on the validation split
     ("dev"), by their loss on it ("dev_loss"), which tells more where few clips saturate the score, or by the smoothed
-    training loss ("loss"). `rates`: multiples of each method's rate, as candidates of their own.
+    training loss ("loss"); `clips` above 0: on so many clips of that split, the same for all, drawn by the seed.
+    `rates`: multiples of each method's rate, as candidates of their own.
     `minutes` above 0: training is over when so many have gone by, if not earlier; shares of it are then shares of them.
     """
 
@@ -91,6 +92,7 @@ class Search:
     observe: Literal["dev", "dev_loss", "loss"] = "dev"
     rates: tuple[float, ...] = (1.0,)
     minutes: float = 0.0
+    clips: int = 0
 
     def __post_init__(self) -> None:
         _fit_types(self, "search.")
@@ -285,6 +287,10 @@ def _check_search(search: Search) -> None:
         raise RecipeError(f"recipe: search.rungs={rungs}: growing shares of all steps, above 0 and up to 1")
     if not rates or min(rates) <= 0 or len(set(rates)) < len(rates):
         raise RecipeError(f"recipe: search.rates={rates}: distinct positive multiples of a method's rate")
+    if not 0 <= search.clips <= _MOST:
+        raise RecipeError(f"recipe: search.clips={search.clips}: a number of validation clips, or 0 for all")
+    if search.clips and search.observe == "loss":
+        raise RecipeError('recipe: search.clips: observe="loss" looks at no validation clip; leave it 0')
     if not 0 <= search.minutes < math.inf:
         raise RecipeError(f"recipe: search.minutes={search.minutes}: a number of minutes, or 0 for no limit")
     if len(set(search.candidates)) < len(search.candidates):

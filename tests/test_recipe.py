@@ -452,6 +452,8 @@ def test_candidates_replace_a_method():
         ({"candidates": ["lora"], "method": "", "rungs": [0.0]}, "growing shares"),
         ({"candidates": ["lora"], "method": "", "rungs": []}, "growing shares"),
         ({"candidates": ["lora"], "method": "", "rates": [0.0]}, "distinct positive"),
+        ({"candidates": ["lora"], "method": "", "clips": -1}, "a number of validation clips"),
+        ({"candidates": ["lora"], "method": "", "clips": 9, "observe": "loss"}, "looks at no validation clip"),
         ({"candidates": ["lora"], "method": "", "observe": "test"}, "'dev' or 'dev_loss' or 'loss'"),
     ],
 )

@@ -4,6 +4,7 @@ import gc
 import json
 import math
 import weakref
+from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,12 @@ from pegbox.cli import app
 from pegbox.errors import NonFiniteError, RecipeError
 from pegbox.methods.auto import Auto
 from pegbox.recipe import Recipe, dumps, make
+from pegbox.rows import Row
 from pegbox.surgery import read_tensors
 from pegbox.training.contest import Contest
 from pegbox.training.entrant import Judged, Tried, ranked
 from pegbox.training.feed import Feed
-from pegbox.training.loop import Progress, Step, Stopped, Validated
+from pegbox.training.loop import Progress, Step, Stopped, Trainer, Validated
 from pegbox.training.plans import plan
 from pegbox.training.prepare import resolve
 from pegbox.training.session import Session
@@ -138,6 +140,26 @@ def test_the_winner_is_what_it_would_be_alone(observe: str, hubert: Path, tones:
     pair = [read_tensors(tmp_path / name / "delta.safetensors")[0] for name in ("search", "alone")]
     assert pair[0].keys() == pair[1].keys()
     assert all(torch.equal(pair[0][name], pair[1][name]) for name in pair[0])
+
+
+@pytest.mark.parametrize("observe", ["dev", "dev_loss"])
+def test_a_rung_looks_at_so_many_clips(
+    observe: str, hubert: Path, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[tuple[str, ...]] = []
+    look = Trainer._look
+
+    def watched(self: Trainer, rows: Sequence[Row], with_loss: bool) -> Any:
+        looked.append(tuple(row.id for row in rows))
+        return look(self, rows, with_loss)
+
+    monkeypatch.setattr(Trainer, "_look", watched)
+    search = {"candidates": CHILDREN, "rungs": [0.2], "observe": observe, "clips": 3}
+    _, seen = events_of(recipe_of(hubert, tones, search), tmp_path / "run")
+    at_rungs = [ids for ids in looked if len(ids) == 3]
+    assert len(at_rungs) == len(CHILDREN) and len(set(at_rungs)) == 1
+    whole = max(looked, key=len)
+    assert set(at_rungs[0]) < set(whole) and sum(isinstance(event, Judged) for event in seen) == 1
 
 
 MIXED = ("lora(rank=2)", "full", "weighted_sum", CHILDREN[0], "bitfit + lora(rank=1)")
@@ -346,6 +368,9 @@ def test_a_recipe_without_a_limit_keeps_the_identity_it_had(hubert: Path, tones:
         "mask_frames = 0",
         "balanced = false",
         "head_epochs = 0",
+        "longer_than = 0.0",
+        "silence = 0.0",
+        "clips = 0",
     ):
         assert f"{younger}\n" in before
         before = before.replace(f"{younger}\n", "")

@@ -14,7 +14,7 @@ import pegbox
 from pegbox import tasks
 from pegbox.errors import RecipeError
 from pegbox.rows import Row
-from pegbox.training.segments import cropped, cut, joined
+from pegbox.training.segments import cropped, cut, joined, some
 
 WHOLE = Row("a", "a.wav", {"x": "1"}, "train", start=2.0, end=12.0)
 
@@ -32,6 +32,16 @@ def test_parts_cover_a_clip_evenly(segment: float, starts: list[float]) -> None:
     else:
         assert {round(part.end - part.start, 6) for part in parts} == {segment}
         assert [part.id for part in parts] == [f"a#{number}" for number in range(len(starts))]
+
+
+def test_some_clips_are_drawn_with_all_their_parts() -> None:
+    lengths = [tasks.build(f'classify(label="x", segment={4 + n})') for n in range(9)]
+    rows = [part for n, task in enumerate(lengths) for part in cut([replace(WHOLE, id=str(n))], task)]
+    found = some(rows, 4, seed=1)
+    names = {row.id.partition("#")[0] for row in found}
+    assert len(names) == 4 and found == [row for row in rows if row.id.partition("#")[0] in names]
+    assert some(rows, 4, 1) == found != some(rows, 4, 2)
+    assert some(rows, 0, 1) == some(rows, 9, 1) == some(rows, 99, 1) == rows
 
 
 def test_crops_lie_anywhere_in_a_clip_and_are_drawn_by_seed_and_epoch() -> None:

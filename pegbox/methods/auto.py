@@ -28,7 +28,8 @@ class Auto:
 
     `kilobytes` above 0 limits the method's part of the artefact as well. `rates` are multiples of each method's own
     learning rate, candidates of their own: rates matter more than methods. Half of the candidates go at each rung.
-    They are judged by their loss on the validation split: few clips give many candidates the same score. `minutes`
+    They are judged by their loss on the validation split, since few clips give many candidates the same score, and on
+    at most so many `clips` of it, 0 for all: looking at many candidates takes no longer than training them. `minutes`
     above 0 is the time that all of it may take, competing and training the winner to its end. `values` as of `child`.
     """
 
@@ -37,6 +38,7 @@ class Auto:
     rates: tuple[float, ...] = (1.0, 3.0)
     rungs: tuple[float, ...] = (0.05, 0.12, 0.3)
     observe: Literal["dev", "dev_loss", "loss"] = "dev_loss"
+    clips: int = 256
     minutes: float = 0.0
     values: Literal["single", "half"] = "single"
 
@@ -58,7 +60,8 @@ class Auto:
             most = min(most, self.kilobytes * 1000 / _ENTRY_BYTES)
         found = (_largest(forms, size, most) for forms in _KINDS)
         specs = tuple(self._valued(spec) for spec in found if spec)
-        return Search(specs, self.rungs, self.observe, self.rates, self.minutes)
+        clips = 0 if self.observe == "loss" else self.clips
+        return Search(specs, self.rungs, self.observe, self.rates, self.minutes, clips)
 
     def _valued(self, spec: str) -> str:
         if self.values == "half" and spec.startswith("child("):

@@ -33,6 +33,7 @@ from pegbox.training.layouts import layout_of
 from pegbox.training.loop import Event, Step, Stopped, Trainer, Validated
 from pegbox.training.model import Tuned
 from pegbox.training.prepare import Choices, Data, count, frames_of, undecided
+from pegbox.training.segments import some
 from pegbox.training.session import Session
 from pegbox.training.trials import paired, trials_of
 
@@ -285,13 +286,14 @@ class Contest:
     def _score(self, entrant: Entrant) -> float:
         if entrant.failed:
             return math.nan
+        rows = some(self.data.rows["valid"], self.search.clips, self.seed)
         with entrant.turn() as trainer:
             if self.search.observe == "loss":
                 return trainer.progress.smoothed
             if self.search.observe == "dev_loss":
-                return trainer.loss(self.data.rows["valid"])
+                return trainer.loss(rows)
             task = entrant.model.task
-            return task.score(paired(trainer.evaluate(self.data.rows["valid"]), trainer.trials))[task.metric]
+            return task.score(paired(trainer.evaluate(rows), trainer.trials))[task.metric]
 
     def _free(self, kept: Sequence[int]) -> None:
         for each in self.entrants:

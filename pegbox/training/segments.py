@@ -29,15 +29,29 @@ def cropped(rows: Sequence[Row], longest: float, seed: int, epoch: int) -> list[
     return [_part(row, share * (seconds(row) - longest), longest) for row, share in places]
 
 
+def some(rows: Sequence[Row], clips: int, seed: int) -> list[Row]:
+    """Returns so many clips with all their parts, in the order of the rows; 0, or more than there are, returns all."""
+    whole = _clips(rows)
+    if not 0 < clips < len(whole):
+        return list(rows)
+    drawn = np.random.default_rng([abs(seed), len(whole)]).choice(len(whole), clips, replace=False)
+    return [row for number in sorted(drawn.tolist()) for row in whole[number]]
+
+
 def joined(rows: Sequence[Row], found: Mapping[str, Prediction], task: Task) -> list[Prediction]:
     """Returns one plain row a clip, in the order of the rows, of the plain rows of clips and parts by id."""
+    return [_joined(parts, found, task) for parts in _clips(rows)]
+
+
+def _clips(rows: Sequence[Row]) -> list[list[Row]]:
+    """Returns the parts of each clip."""
     clips: list[list[Row]] = []
     for row in rows:
         if _PART_OF in row.labels and not row.id.endswith("#0"):
             clips[-1].append(row)
         else:
             clips.append([row])
-    return [_joined(parts, found, task) for parts in clips]
+    return clips
 
 
 def _part(row: Row, start: float, length: float) -> Row:
