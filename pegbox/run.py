@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pegbox import recipe as recipe_
@@ -25,7 +26,7 @@ from pegbox.training.logs import Recorder
 from pegbox.training.loop import better
 from pegbox.training.model import Tuned
 from pegbox.training.plans import plan
-from pegbox.training.prepare import corpus_rows, heard
+from pegbox.training.prepare import corpus_rows, cut_folder, heard
 from pegbox.training.session import Session, Shelf
 from pegbox.training.speaking import Speaking
 from pegbox.training.trial import AnyEvent, Finished, Started, run_trial
@@ -46,8 +47,9 @@ class Run:
         """Returns one plain row a file, in the order given: id, said, and probabilities where the task has them."""
         if isinstance(tasks.build(self.recipe.task), Speaks):
             raise RecipeError(f"{self.folder}: this run speaks and hears nothing; use 'pegbox say {self.folder} TEXT'")
-        rows = heard([Row(str(path), str(path)) for path in paths], self.recipe)
-        return reopened.predict(open_model(self, backbone), rows)
+        rows = [Row(str(path), str(path), gain=self.recipe.gain) for path in paths]
+        with TemporaryDirectory() as place:
+            return reopened.predict(open_model(self, backbone), heard(rows, self.recipe, Path(place)))
 
     def evaluate(self, split: str = "test", corpus: str | None = None, backbone: str | None = None) -> dict[str, float]:
         """Returns the scores on a split of the run's corpus, or of another one."""
@@ -61,7 +63,7 @@ class Run:
             lesson = speaking(open_model(self, backbone))
             return task.score(lesson.heard(_timed(wanted, lesson, recipe), with_loss=False)[0])
         true = [task.truth(row.labels) for row in wanted]
-        said = reopened.predict(open_model(self, backbone), wanted)
+        said = reopened.predict(open_model(self, backbone), heard(wanted, recipe, cut_folder()))
         rows = [{**each, "true": truth} for each, truth in zip(said, true, strict=True)]
         return task.score(paired(rows, trials_of(recipe, task)))
 

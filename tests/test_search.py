@@ -162,6 +162,14 @@ def test_a_rung_looks_at_so_many_clips(
     assert set(at_rungs[0]) < set(whole) and sum(isinstance(event, Judged) for event in seen) == 1
 
 
+def test_few_pairs_are_no_measure(hubert: Path, tones: Path) -> None:
+    search = {"candidates": CHILDREN, "rungs": [0.2], "clips": 3}
+    task = 'verify(label="class", network="pooled", size=8)'
+    with pytest.raises(RecipeError, match="scores pairs of clips"):
+        plan(recipe_of(hubert, tones, search, task=task))
+    plan(recipe_of(hubert, tones, search | {"observe": "dev_loss"}, task=task))
+
+
 MIXED = ("lora(rank=2)", "full", "weighted_sum", CHILDREN[0], "bitfit + lora(rank=1)")
 
 

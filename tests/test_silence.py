@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,13 @@ from _made import RATE
 from _same import classifying
 
 import pegbox
-from pegbox import audio
+from pegbox import audio, backbones, tasks
 from pegbox.errors import CorpusError, RecipeError
 from pegbox.recipe import make
-from pegbox.rows import Row, seconds
+from pegbox.rows import Row, seconds, wave
 from pegbox.silence import cut, spans
-from pegbox.training.prepare import corpus_rows
+from pegbox.training.plans import plan
+from pegbox.training.prepare import corpus_rows, data_of
 
 
 def patched(seed: int) -> audio.Wave:
@@ -86,17 +88,41 @@ def test_sound_stays_and_silence_goes() -> None:
 
 
 def test_a_part_of_a_file_is_cut_by_itself_and_a_changed_file_anew(tmp_path: Path) -> None:
-    sound = np.concatenate([np.full(RATE, 0.1), np.zeros(RATE), np.full(RATE, 0.2)])
+    sound = np.concatenate([np.full(RATE, 0.125), np.zeros(RATE), np.full(RATE, 0.25)])
     soundfile.write(tmp_path / "a.wav", np.stack([sound, sound], 1), RATE)
-    whole, part = cut(
-        [Row("a", str(tmp_path / "a.wav")), Row("b", str(tmp_path / "a.wav"), end=0.5)], 0.1, tmp_path / "c"
-    )
+    plain = Row("a", str(tmp_path / "a.wav"))
+    whole, part = cut([plain, replace(plain, id="b", end=0.5)], 0.1, tmp_path / "c")
     assert seconds(part) == pytest.approx(0.5) and seconds(whole) == pytest.approx(2, abs=0.03)
-    (again,) = cut([Row("a", str(tmp_path / "a.wav"))], 0.1, tmp_path / "c")
-    assert again == whole and len(list((tmp_path / "c").iterdir())) == 2
+    np.testing.assert_array_equal(wave(part, RATE), np.full(RATE // 2, 0.125, np.float32))
+    assert soundfile.info(part.audio).subtype == "PCM_16"
+    (again,) = cut([plain], 0.1, tmp_path / "c")
+    assert again == whole and len(list((tmp_path / "c").glob("*.wav"))) == 2
     soundfile.write(tmp_path / "a.wav", sound[:RATE], RATE)
-    (other,) = cut([Row("a", str(tmp_path / "a.wav"))], 0.1, tmp_path / "c")
+    (other,) = cut([plain], 0.1, tmp_path / "c")
     assert seconds(other) == 1
+
+
+def test_one_file_many_times_is_cut_once(tmp_path: Path) -> None:
+    sound = np.tile(np.concatenate([np.full(RATE, 0.125), np.zeros(RATE)]), 10)
+    soundfile.write(tmp_path / "a.wav", sound, RATE)
+    (tmp_path / "b.wav").symlink_to(tmp_path / "a.wav")
+    found = cut([Row(str(n), str(tmp_path / f"{'ab'[n % 2]}.wav")) for n in range(16)], 0.1, tmp_path / "c")
+    assert len({row.audio for row in found}) == 1 and len({row.id for row in found}) == 16
+    assert [path.name for path in (tmp_path / "c").iterdir() if path.suffix != ".lock"] in (
+        [Path(found[0].audio).name],
+        [Path(found[0].audio).name, ".lock"],
+        [".lock", Path(found[0].audio).name],
+    )
+
+
+@pytest.mark.parametrize("rate", [40, 700_000])
+def test_sound_beyond_full_scale_and_strange_rates_stay_as_they_are(rate: int, tmp_path: Path) -> None:
+    sound = np.concatenate([np.full(rate, 1.5), np.zeros(rate)])
+    soundfile.write(tmp_path / "a.wav", sound, rate, "FLOAT")
+    (found,) = cut([Row("a", str(tmp_path / "a.wav"), gain=-6.0)], 0.1, tmp_path / "c")
+    heard = wave(found, rate)
+    np.testing.assert_allclose(heard[:rate], np.full(rate, 1.5 * 10 ** (-6 / 20)), rtol=1e-6)
+    assert rate <= len(heard) <= rate + max(1, rate // 50)
 
 
 def test_a_run_hears_no_silence(hubert: Path, halting: Path, tmp_path: Path) -> None:
@@ -121,11 +147,23 @@ def test_a_run_hears_no_silence(hubert: Path, halting: Path, tmp_path: Path) -> 
     assert pegbox.load(tmp_path / "told").evaluate() == pytest.approx(told["scores"]["test"])
 
 
-def test_short_training_clips_may_be_left_out(hubert: Path, tones: Path) -> None:
-    from pegbox import backbones, tasks
-    from pegbox.training.plans import plan
-    from pegbox.training.prepare import data_of
+def test_a_plan_decodes_nothing_and_a_test_needs_no_other_part(hubert: Path, halting: Path, tmp_path: Path) -> None:
+    recipe = classifying(hubert, halting, {}, silence=0.1)
+    plan(recipe)
+    assert not (tmp_path / "cache" / "cut").exists()
+    pegbox.train(recipe, tmp_path / "run")
+    made = len(list((tmp_path / "cache" / "cut").glob("*.wav")))
+    assert made == 36
+    silent = next(row for row in corpus_rows(recipe, None) if row.split == "train").audio
+    soundfile.write(silent, np.zeros(RATE), RATE)
+    run = pegbox.load(tmp_path / "run")
+    assert run.evaluate("test")
+    with pytest.raises(CorpusError, match="1 clips have no"):
+        run.predict([silent])
+    assert len(list((tmp_path / "cache" / "cut").glob("*.wav"))) == made
 
+
+def test_short_training_clips_may_be_left_out(hubert: Path, tones: Path) -> None:
     recipe = classifying(hubert, tones, {"longer_than": 0.3})
     rows, backbone = corpus_rows(recipe, None), backbones.load(str(hubert))
     found = data_of(rows, tasks.build(recipe.task), backbone, 0.3).rows
@@ -133,6 +171,9 @@ def test_short_training_clips_may_be_left_out(hubert: Path, tones: Path) -> None
     assert 0 < len(wanted) < sum(row.split == "train" for row in rows) and found["train"] == wanted
     assert len(found["valid"]) + len(found["test"]) == sum(row.split != "train" for row in rows)
     assert plan(recipe).clips["train"] == len(wanted)
+    task = tasks.build('classify(label="class", projection=8, segment=0.1)')
+    parts = data_of(rows, task, backbone, 0.3).rows["train"]
+    assert {row.id.partition("#")[0] for row in parts} == {row.id for row in wanted}  # clips are left out, not parts
     with pytest.raises(CorpusError, match=r"longer_than=5: none of the \d+ training clips is"):
         plan(classifying(hubert, tones, {"longer_than": 5.0}))
 
@@ -144,6 +185,8 @@ def test_what_cannot_be_cut_is_refused(hubert: Path, tones: Path, tmp_path: Path
     (tmp_path / "file").write_text("")
     with pytest.raises(CorpusError, match="cannot write here"):
         cut([], 0.1, tmp_path / "file" / "c")
+    with pytest.raises(CorpusError, match=r"gone.wav: cannot be read \(No such file or directory\)"):
+        cut([Row("a", str(tmp_path / "gone.wav"))], 0.1, tmp_path / "c")
     with pytest.raises(RecipeError, match=r"silence=100.0: percent of full scale"):
         classifying(hubert, tones, {}, silence=100)
     timed = make({**classifying(hubert, tones, {}, silence=0.1).__dict__, "task": "diarize"})

@@ -48,7 +48,8 @@ class Archive:
     @property
     def bytes(self) -> int:
         """The size of all pieces; 0 where it is not known."""
-        return sum(piece.size for piece in self.pieces)
+        sizes = [piece.size for piece in self.pieces]
+        return sum(sizes) if all(sizes) else 0
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,8 @@ def _sweep(state: Path) -> None:
 def _refuse_full(place: Path, wanted: Sequence[Archive]) -> None:
     """Raises a CorpusError where the disk cannot hold the archives and, at the least, as much again unpacked."""
     pieces = [piece for each in wanted for piece in each.pieces]
-    need = sum(piece.size * (1 if (place / piece.file).is_file() else 2) for piece in pieces)
+    there = [any((folder / piece.file).is_file() for folder in (place, place / STATE)) for piece in pieces]
+    need = sum(piece.size * (1 if lies else 2) for piece, lies in zip(pieces, there, strict=True))
     free = shutil.disk_usage(place).free
     if free < need:
         raise CorpusError(f"{place}: {_gigabytes(free)} free, at least {_gigabytes(need)} needed; make room")

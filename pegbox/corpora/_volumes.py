@@ -74,6 +74,8 @@ def read(paths: Sequence[Path]) -> zipfile.ZipFile:
             if info.volume >= len(paths):
                 raise zipfile.BadZipFile(f"'{info.filename}' is in volume {info.volume + 1} of {len(paths)}")
             info.header_offset += whole.starts[info.volume] - before
+            if "_end_offset" in info.__slots__:  # where newer ones believe, by the former places, that its data end
+                setattr(info, "_end_offset", None)  # noqa: B010
     except BaseException:
         whole.close()
         raise

@@ -19,6 +19,7 @@ _KINDS: Final = (
     ("adapter_bias",),
     ("weighted_sum",),
 )
+_CLIPS: Final = 256
 _ENTRY_BYTES: Final = 4  # of a trained number in an artefact
 
 
@@ -28,9 +29,9 @@ class Auto:
 
     `kilobytes` above 0 limits the method's part of the artefact as well. `rates` are multiples of each method's own
     learning rate, candidates of their own: rates matter more than methods. Half of the candidates go at each rung.
-    They are judged by their loss on the validation split, since few clips give many candidates the same score, and on
-    at most so many `clips` of it, 0 for all: looking at many candidates takes no longer than training them. `minutes`
-    above 0 is the time that all of it may take, competing and training the winner to its end. `values` as of `child`.
+    They are judged by their loss on the validation split, since few clips give many candidates the same score, and at
+    a rung on at most so many `clips` of it, 0 for all, since looking at many candidates takes time. `minutes` above 0
+    is the time that all of it may take, competing and training the winner to its end. `values` as of `child`.
     """
 
     budget: float = 0.005
@@ -38,7 +39,7 @@ class Auto:
     rates: tuple[float, ...] = (1.0, 3.0)
     rungs: tuple[float, ...] = (0.05, 0.12, 0.3)
     observe: Literal["dev", "dev_loss", "loss"] = "dev_loss"
-    clips: int = 256
+    clips: int = _CLIPS
     minutes: float = 0.0
     values: Literal["single", "half"] = "single"
 
@@ -47,6 +48,13 @@ class Auto:
             raise RecipeError(
                 f"auto(budget={self.budget}, kilobytes={self.kilobytes}, minutes={self.minutes}): the budget is a "
                 "share of the backbone, from 0 to 1; kilobytes and minutes are not negative, 0 means no limit"
+            )
+
+        if self.clips < 0:
+            raise RecipeError(f"auto(clips={self.clips}): a number of validation clips, or 0 for all")
+        if self.observe == "loss" and self.clips not in (0, _CLIPS):
+            raise RecipeError(
+                f'auto(clips={self.clips}, observe="loss"): that looks at no validation clip; leave it out'
             )
 
     def plan(self, sites: Sites) -> Iterator[Edit]:

@@ -10,11 +10,14 @@ import numpy as np
 import soundfile
 from rapidfuzz.distance import Levenshtein
 
+from pegbox.recipe import Recipe
 from pegbox.rows import Row
+from pegbox.silence import audible
 from pegbox.tasks import Asks, Prediction, Task
 from pegbox.training.beside import Beside, digest_of
 from pegbox.training.kept import ARTEFACT, read
 from pegbox.training.model import Tuned
+from pegbox.training.prepare import heard
 from pegbox.training.reopened import open_model, predict
 
 _SHORTEST: Final = 0.1  # seconds: a network that says next to nothing is judged, too, with silence behind it
@@ -25,7 +28,7 @@ class Critics:
 
     def __init__(self, task: Task, beside: Beside) -> None:
         self._asked, self._beside = task.critics if isinstance(task, Asks) else {}, beside
-        self._models: dict[str, tuple[Tuned, float]] = {}
+        self._models: dict[str, tuple[Tuned, Recipe]] = {}
 
     def hear(self, said: np.ndarray, rate: int, row: Row) -> Prediction:  # (samples,)
         """Returns what they say of sound that is meant to be a row's, as `samples/` keeps it: 16 bits at `rate` Hz."""
@@ -36,17 +39,22 @@ class Critics:
             path = Path(place) / "said.wav"
             soundfile.write(path, np.pad(said, (0, max(0, round(_SHORTEST * rate) - len(said)))), rate)
             for name in self._asked:
-                model, gain = self._model(name)
-                sounds = Row(f"{row.id}, said", str(path), gain=gain), replace(row, gain=gain)
-                found |= _JUDGES[name](model, *sounds)
+                model, recipe = self._model(name)
+                sounds = Row(f"{row.id}, said", str(path), gain=recipe.gain), replace(row, gain=recipe.gain)
+                found |= _JUDGES[name](model, *(_heard(each, recipe, Path(place)) for each in sounds))
         return found
 
-    def _model(self, name: str) -> tuple[Tuned, float]:  # with the gain at which it hears
+    def _model(self, name: str) -> tuple[Tuned, Recipe]:
         if name not in self._models:
             folder, recipe, _ = read(Path(self._asked[name]))
             self._beside.take(f"run of {name}", digest_of(folder / ARTEFACT), str(folder))
-            self._models[name] = open_model(folder, recipe), recipe.gain
+            self._models[name] = open_model(folder, recipe), recipe
         return self._models[name]
+
+
+def _heard(row: Row, recipe: Recipe, folder: Path) -> Row:
+    """Returns a sound as a run of this recipe hears it; where it is silence throughout, as it is."""
+    return heard([row], recipe, folder)[0] if recipe.silence and audible(row, recipe.silence) else row
 
 
 def _similarity(model: Tuned, said: Row, true: Row) -> Prediction:

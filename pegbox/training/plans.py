@@ -9,9 +9,10 @@ import torch
 from pegbox import backbones, methods, tasks
 from pegbox.backbones import Network
 from pegbox.delta import Delta
-from pegbox.recipe import Recipe
+from pegbox.errors import RecipeError
+from pegbox.recipe import Recipe, Search
 from pegbox.rows import Row, seconds
-from pegbox.tasks import Task
+from pegbox.tasks import Pairs, Task
 from pegbox.training import headstart
 from pegbox.training.epochs import drawn
 from pegbox.training.feed import shuffled
@@ -115,6 +116,7 @@ def plan(recipe: Recipe) -> Plan:
     task = tasks.build(recipe.task)
     backbone = outline_network(recipe.backbone, task)
     backbone.precision = frozen_precision(recipe)
+    _check_rungs(recipe.search, task)
     rows = corpus_rows(recipe, recipe.folds[0] if recipe.folds else None)
     data = data_of(rows, task, backbone, recipe.train.longer_than)
     models = []
@@ -203,6 +205,14 @@ def _effort(recipe: Recipe, model: Tuned, data: Data, cached: str) -> Effort:
         beside=model.delta.side is not None,
         limit=60 * recipe.search.minutes,
     )
+
+
+def _check_rungs(search: Search, task: Task) -> None:
+    if search.clips and search.observe == "dev" and isinstance(task, Pairs) and task.pairs:
+        raise RecipeError(
+            f"search.clips={search.clips}: the task scores pairs of clips, and few clips have few of them; take 0 for "
+            'all, or observe="dev_loss"'
+        )
 
 
 def _before(recipe: Recipe, backbone: Network, task: Task, data: Data) -> Effort | None:

@@ -43,29 +43,31 @@ class Data:
 
 
 def corpus_rows(recipe: Recipe, fold: int | None) -> list[Row]:
-    """Returns the checked rows of a recipe's corpus, as split by it, or with one fold as the test part."""
+    """Returns the checked rows of a recipe's corpus, as split by it, or with one fold as the test part, and as loud as
+    the recipe wants them; they still have their silence (see `heard`)."""
     corpus = corpora.build(recipe.corpus)
     rows = corpus.rows()
     if fold is not None:
         rows = rows_.by_fold(rows, fold, _FOLD_VALID, 0, corpus.disjoint, corpus.stratify)
     rows_.check(rows, corpus.disjoint)
-    return heard(rows, recipe)
+    task = tasks.build(recipe.task)
+    if recipe.silence and (isinstance(task, Speaks) or (isinstance(task, Timed) and task.timed)):
+        raise RecipeError(f"silence={recipe.silence:g}: {recipe.task} has labels with times, which a cut would shift")
+    return [replace(row, gain=recipe.gain) for row in rows] if recipe.gain else rows
 
 
-def heard(rows: Sequence[Row], recipe: Recipe) -> list[Row]:
-    """Returns rows as loud as a recipe wants them, and without their silence if it says so.
+def heard(rows: Sequence[Row], recipe: Recipe, folder: Path) -> list[Row]:
+    """Returns rows without their silence, if a recipe wants them so: copies in the folder, made where they are missing.
 
     Raises:
-        RecipeError: the task's labels have times, which a cut would shift.
-        CorpusError: nothing is left of a clip.
+        CorpusError: nothing is left of a clip, or the folder cannot take them.
     """
-    louder = [replace(row, gain=recipe.gain) for row in rows] if recipe.gain else list(rows)
-    if not recipe.silence:
-        return louder
-    task = tasks.build(recipe.task)
-    if isinstance(task, Speaks) or (isinstance(task, Timed) and task.timed):
-        raise RecipeError(f"silence={recipe.silence:g}: {recipe.task} has labels with times, which a cut would shift")
-    return silence.cut(louder, recipe.silence, Path(recipe.cache.folder or cache_folder()) / "cut")
+    return silence.cut(rows, recipe.silence, folder) if recipe.silence else list(rows)
+
+
+def cut_folder(cache: str = "") -> Path:
+    """Returns where copies without silence are kept: in a recipe's `cache.folder`, or in the user's."""
+    return Path(cache or cache_folder()) / "cut"
 
 
 def corpus_digest(rows: Sequence[Row]) -> str:
@@ -89,11 +91,12 @@ def data_of(rows: Sequence[Row], task: Task, backbone: Network, longer_than: flo
 
     Training clips that are not `longer_than` so many seconds are left out.
     """
-    parts = {split: cut([row for row in rows if row.split == split], task) for split in SPLITS}
+    parts = {split: [row for row in rows if row.split == split] for split in SPLITS}
     if isinstance(task, Peeks) and task.peeks:
         parts = _peeking(parts)
     if longer_than:
         parts["train"] = _longer(parts["train"], longer_than)
+    parts = {split: cut(part, task) for split, part in parts.items()}
     for split in ("train", "valid"):
         if not parts[split]:
             raise CorpusError(f"the corpus has no '{split}' rows; name a split column or give a share to hold out")

@@ -46,13 +46,17 @@ def open_model(folder: Path, recipe: Recipe, backbone: str | None = None, precis
     model.take_artefact(tensors)
     model.choose(about.get("chosen", {}))  # type: ignore[arg-type]
     model.beside = about.get("beside", {})  # type: ignore[assignment]
-    Beside(model.beside).take_files(model.task)
     return model.to(default_device()).eval()
 
 
 @torch.no_grad()
 def predict(model: Tuned, rows: Sequence[Row]) -> list[Prediction]:
-    """Returns one plain row a clip, in the order given, of a model that hears."""
+    """Returns one plain row a clip, in the order given, of a model that hears.
+
+    Raises:
+        WeightsError: a file that the task reads is another one than when the run was scored.
+    """
+    Beside(model.beside).take_files(model.task)
     feed, found = Feed(model.backbone, None), {}
     assert isinstance(model.task, Hears)  # callers have turned the others away
     device = next(model.head.parameters()).device

@@ -18,8 +18,10 @@ from pegbox.training.prepare import (
     Data,
     assemble,
     corpus_rows,
+    cut_folder,
     data_of,
     frozen_precision,
+    heard,
     loader,
     resolve,
 )
@@ -83,9 +85,10 @@ class Session:
 
     def data(self, fold: int | None) -> Data:
         """Returns the rows of one trial; nothing may be attached to the backbone, which may have to align them."""
-        rows = corpus_rows(self.recipe, fold)
+        cache = self.recipe.cache.folder
+        rows = heard(corpus_rows(self.recipe, fold), self.recipe, cut_folder(cache))
         if isinstance(self.backbone, Speaker):
-            rows = aligned(rows, self.backbone, self.task, self.recipe.cache.folder)
+            rows = aligned(rows, self.backbone, self.task, cache)
         return data_of(rows, self.task, self.backbone, self.recipe.train.longer_than)
 
     def model(self, recipe: Recipe, data: Data, seed: int, choices: Choices | None) -> Tuned:
