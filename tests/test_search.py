@@ -124,6 +124,27 @@ def test_the_frozen_part_is_computed_once_a_batch_for_all(
     assert all(torch.equal(tensor, pair[1][name]) for name, tensor in pair[0].items())
 
 
+def test_candidates_have_one_head_and_one_stream_of_draws(hubert: Path, tones: Path, tmp_path: Path) -> None:
+    """Whatever they draw themselves, and whoever is left of them when a search goes on."""
+    specs = ("lora(rank=2)", "bottleneck(size=4)", "bitfit", CHILDREN[0])
+    search = {"candidates": specs, "rungs": [0.2], "rates": [1.0, 3.0]}
+    session = Session(recipe_of(hubert, tones, search))
+    data = session.data(None)
+    contest = Contest(session, data, 0, tmp_path)
+    contest.leave()
+    (tmp_path / "later").mkdir()
+    later = Contest(session, data, 0, tmp_path / "later")
+    later.leave()
+    plain = contest.entrants[0]
+    for each in [*contest.entrants, *reversed(later.entrants)]:
+        assert torch.equal(each.random["cpu"], plain.random["cpu"])
+        pairs = zip(each.model.head.parameters(), plain.model.head.parameters(), strict=True)
+        assert all(torch.equal(one, other) for one, other in pairs)
+    (tmp_path / "alone").mkdir()
+    alone = Contest(Session(recipe_of(hubert, tones, method=CHILDREN[0])), data, 0, tmp_path / "alone").winner
+    assert torch.equal(alone.random["cpu"], plain.random["cpu"])
+
+
 @pytest.mark.parametrize("observe", ["dev", "dev_loss", "loss"])
 def test_the_winner_is_what_it_would_be_alone(observe: str, hubert: Path, tones: Path, tmp_path: Path) -> None:
     train = {"delta_lr": 1e-2}

@@ -1,8 +1,9 @@
 """The methods of one trial: a single one, or several that compete (AD-TUNING, doi:10.21437/Interspeech.2023-1167).
 
 Each entrant is a whole training of its own, with its own numbers, optimiser and random draws, on one shared backbone:
-its edits are put on for its turn and taken off after it. They see the same batches from the same head. At a rung the
-losers are dropped and freed; the winner goes on where it is and ends as if it had been trained alone.
+its edits are put on for its turn and taken off after it. They see the same batches from the same head with the same
+random draws. At a rung the losers are dropped and freed; the winner goes on where it is and ends as if it had been
+trained alone from that head.
 """
 
 import gc
@@ -27,7 +28,7 @@ from pegbox.surgery import read_tensors
 from pegbox.training import checkpoint, probe
 from pegbox.training.allowance import Allowance, Time
 from pegbox.training.cache import Layout
-from pegbox.training.entrant import TABLE, Entrant, Judged, Past, Tried, ranked, same_head
+from pegbox.training.entrant import TABLE, Entrant, Judged, Past, Tried, ranked, same_head, start_of
 from pegbox.training.feed import Feed
 from pegbox.training.layouts import layout_of
 from pegbox.training.loop import Event, Step, Stopped, Trainer, Validated
@@ -63,6 +64,7 @@ class Contest:
         pairs = [(spec, rate) for spec in specs for rate in (self.search.rates if not self.alone else (1.0,))]
         self.past = self._begun([{"method": spec, "rate": rate, "scores": []} for spec, rate in pairs])
         recipes = {spec: replace(recipe, method=spec, search=Search()) for spec in specs}
+        self.common = None if self.alone else start_of(recipes[specs[0]], self.session, self.data, self.seed)
         choices = self._choices([recipes[spec] for spec in specs])
         for number in self.past.live:
             spec, rate = pairs[number]
@@ -164,13 +166,12 @@ class Contest:
         )
 
     def _entrant(self, number: int, recipe: Recipe, rate: float, choices: Choices | None) -> Entrant:
-        model = self.session.model(recipe, self.data, self.seed, choices)
-        self._headed(model)
-        random = checkpoint.random_state()
-        if not self.alone:
+        model, random = self.session.model(recipe, self.data, self.seed, choices), checkpoint.random_state()
+        if self.common:
             model.delta.detach()
-            if self.entrants:
-                same_head(self.entrants[0].model, model)
+            same_head(self.common[0], model)
+            random = self.common[1]
+        self._headed(model)
         return Entrant(number, recipe, rate, model, random, count(model)["delta"])
 
     def _choices(self, recipes: Sequence[Recipe]) -> dict[str, dict[str, dict[str, Tensor]]]:
@@ -271,13 +272,7 @@ class Contest:
         if not kept:
             raise next(each.failed for each in self.entrants if each.failed)
         for each in self.entrants:
-            row = self.past.table[each.number]
-            row["parameters"] = each.size
-            row["scores"] = [*row["scores"], None if math.isnan(scores[each.number]) else scores[each.number]]
-            if each.failed:
-                row["failed"] = str(each.failed)
-            if each.number not in kept:
-                row["dropped_at"], row["steps"] = share, each.trainer.progress.step if each.trainer else 0
+            self.past.note(each, scores[each.number], None if each.number in kept else share)
         self.past.live, self.past.rung, self.past.seconds = sorted(kept), self.past.rung + 1, self.allowance.spent
         self.session.crew.once(lambda: self.past.save(self.folder))
         self._free(kept)

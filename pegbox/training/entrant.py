@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import torch
 from torch import Tensor
 
 from pegbox.errors import PegboxError
@@ -16,6 +17,8 @@ from pegbox.surgery import put
 from pegbox.training import checkpoint
 from pegbox.training.loop import Event, Stopped, Trainer
 from pegbox.training.model import Tuned
+from pegbox.training.prepare import Data, without_method
+from pegbox.training.session import Session
 
 TABLE: Final = "search.json"
 
@@ -72,6 +75,17 @@ class Past:
     layout: list[Any] = field(default_factory=list)  # what is cached: the same for all, and after a rung
     seconds: float = 0.0  # that had gone by at the last rung, where time is limited
 
+    def note(self, entrant: Entrant, score: float, dropped_at: float | None) -> None:
+        """Adds what a rung tells of an entrant."""
+        row = self.table[entrant.number]
+        row["parameters"] = entrant.size
+        row["scores"] = [*row["scores"], None if math.isnan(score) else score]
+        if entrant.failed:
+            row["failed"] = str(entrant.failed)
+        if dropped_at is not None:
+            row["dropped_at"] = dropped_at
+            row["steps"] = entrant.trainer.progress.step if entrant.trainer else 0
+
     def save(self, folder: Path) -> None:
         """Writes it whole or not at all."""
         put(folder / TABLE, json.dumps(self.__dict__, indent=1))
@@ -95,6 +109,14 @@ def ranked(judged: Sequence[tuple[float, int, int]], better: str) -> list[int]:
         return (math.inf if math.isnan(score) else sign * score, size, number)
 
     return [number for _, _, number in sorted(judged, key=place)]
+
+
+def start_of(recipe: Recipe, session: Session, data: Data, seed: int) -> tuple[Tuned, dict[str, Tensor]]:
+    """Returns the head that all candidates start with, and the random state after it: no method's draws move them."""
+    torch.manual_seed(seed)
+    model = without_method(recipe, session.backbone, session.task, data.vocabulary)
+    model.delta.detach()
+    return model.to(session.accelerator.device), checkpoint.random_state()
 
 
 def same_head(first: Tuned, other: Tuned) -> None:
