@@ -1,7 +1,7 @@
 """Adapts the small synthesis network to a voice that it has never heard, by methods and by full tuning.
 
-`python benchmarks/synthesis.py --out DIR` prints the table of docs/synthesis.md. How near the voice is tells a verifier,
-which is trained first. The first seed tries each multiple of a method's rate; the one with the best validation score
+`python benchmarks/synthesis.py --out DIR` prints the table of docs/synthesis.md. A verifier, trained first, tells how
+near the voice is. The first seed tries each multiple of a method's rate; the one with the best validation score
 is that of the other seeds. Minutes are the processor's. Finished runs in DIR, and the samples in them, are kept.
 """
 

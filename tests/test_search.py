@@ -6,6 +6,7 @@ import math
 import weakref
 from collections.abc import Sequence
 from hashlib import blake2b
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -289,6 +290,16 @@ def test_auto_takes_the_largest_of_each_kind_that_fits(hubert: Path, tones: Path
     assert len(set(kinds)) == len(kinds) >= 4
     (rank,) = (int(spec[10:-1]) for spec in planned.candidates if spec.startswith("lora(rank="))
     assert plan(recipe_of(hubert, tones, method=f"lora(rank={2 * rank})")).parameters["delta"] > most
+    one, several = (
+        plan(recipe_of(hubert, tones, method=f"auto(budget=0.3{rest})")).candidates for rest in ("", ", sizes=3")
+    )
+    for kind, least in (("lora(", 2), ("child(", 3), ("bitfit", 1), ("weighted_sum", 1)):
+        trained = [count for spec, count in several.items() if spec.startswith(kind)]
+        assert least <= len(trained) <= 3
+        assert trained[0] == next(size for spec, size in one.items() if spec.startswith(kind))
+        assert all(4 * later <= earlier for earlier, later in pairwise(trained))
+    with pytest.raises(RecipeError, match="at least the largest form"):
+        Auto(sizes=0)
     fewer = plan(recipe_of(hubert, tones, method="auto(budget=0.02, kilobytes=1)"))
     assert 0 < max(fewer.candidates.values()) <= 250
     assert list(plan(recipe_of(hubert, tones, method="auto(budget=0)")).candidates) == ["weighted_sum"]

@@ -42,6 +42,7 @@ class Auto:
     clips: int = _CLIPS
     minutes: float = 0.0
     values: Literal["single", "half"] = "single"
+    sizes: int = 1
 
     def __post_init__(self) -> None:
         if not 0 <= self.budget <= 1 or self.kilobytes < 0 or not 0 <= self.minutes < math.inf:
@@ -50,6 +51,8 @@ class Auto:
                 "share of the backbone, from 0 to 1; kilobytes and minutes are not negative, 0 means no limit"
             )
 
+        if self.sizes < 1:
+            raise RecipeError(f"auto(sizes={self.sizes}): at least the largest form of each kind competes")
         if self.clips < 0:
             raise RecipeError(f"auto(clips={self.clips}): a number of validation clips, or 0 for all")
         if self.observe == "loss" and self.clips not in (0, _CLIPS):
@@ -66,8 +69,8 @@ class Auto:
         most = self.budget * whole
         if self.kilobytes:
             most = min(most, self.kilobytes * 1000 / _ENTRY_BYTES)
-        found = (_largest(forms, size, most) for forms in _KINDS)
-        specs = tuple(self._valued(spec) for spec in found if spec)
+        found = (spec for forms in _KINDS for spec in _fitting(forms, size, most, self.sizes))
+        specs = tuple(self._valued(spec) for spec in found)
         clips = 0 if self.observe == "loss" else self.clips
         return Search(specs, self.rungs, self.observe, self.rates, self.minutes, clips)
 
@@ -77,12 +80,14 @@ class Auto:
         return spec
 
 
-def _largest(forms: tuple[str, ...], size: Callable[[str], int], most: float) -> str:
-    """Returns the first of these that fits and that this network can carry (it may be too narrow), or nothing."""
+def _fitting(forms: tuple[str, ...], size: Callable[[str], int], most: float, sizes: int) -> Iterator[str]:
+    """Yields the first of these that fits and that this network can carry (it may be too narrow), then up to `sizes`
+    in all, each with at most a fourth of what the one before it trains."""
     for spec in forms:
         try:
-            if size(spec) <= most:
-                return spec
+            trained = size(spec)
         except RecipeError:
             continue
-    return ""
+        if trained <= most and sizes:
+            yield spec
+            most, sizes = trained / 4, sizes - 1
