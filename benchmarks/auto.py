@@ -18,7 +18,7 @@ from typing import Any, Final
 from pegbox import tasks
 from pegbox.demo import Job, markdown, place, run_job
 from pegbox.recipe import make
-from pegbox.training.prepare import resolve
+from pegbox.training.candidates import resolve
 
 SHARED: Final = Path(__file__).resolve().parents[2] / "shared"
 AUTO: Final = "auto(budget=0.005)"

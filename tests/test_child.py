@@ -25,8 +25,8 @@ from pegbox.training.feed import Feed
 from pegbox.training.loop import Step, Trainer
 from pegbox.training.optim import ChildNetAdamW
 from pegbox.training.plans import plan
-from pegbox.training.prepare import assemble
-from pegbox.training.probe import CHOICE, REPORT, Probe, by_method
+from pegbox.training.prepare import assemble, by_method
+from pegbox.training.probe import CHOICE, REPORT, Probe
 from pegbox.training.session import Session
 
 FISHER = 'child(keep=0.05, choose="fisher", batches=2)'

@@ -22,12 +22,12 @@ from pegbox.methods.auto import Auto
 from pegbox.recipe import Recipe, dumps, make
 from pegbox.rows import Row
 from pegbox.surgery import read_tensors
+from pegbox.training.candidates import resolve
 from pegbox.training.contest import Contest
 from pegbox.training.entrant import Judged, Tried, ranked
 from pegbox.training.feed import Feed
 from pegbox.training.loop import Progress, Step, Stopped, Trainer, Validated
 from pegbox.training.plans import plan
-from pegbox.training.prepare import resolve
 from pegbox.training.session import Session
 
 CHILDREN = tuple(f"child(keep={share}, batches=2)" for share in (0.1, 0.01, 0.001))

@@ -130,11 +130,31 @@ def test_the_plan_knows_what_training_will_count(network: Path, units: Path, fin
 
 
 @pytest.mark.parametrize(
+    "method",
+    ["child(keep=0.05, batches=2)", 'child(keep=0.05, choose="magnitude")', "bitfit + child(keep=0.01, batches=1)"],
+)
+def test_a_child_of_a_speaking_network_is_chosen_trained_and_read_again(
+    method: str, network: Path, units: Path, tmp_path: Path
+) -> None:
+    result = pegbox.train(settings_of(network, units, method), tmp_path / "run")
+    assert result["parameters"]["delta"] > 0 == result["parameters"]["head"]
+    assert pegbox.load(tmp_path / "run").evaluate("test") == pytest.approx(result["scores"]["test"])
+
+
+def test_methods_compete_for_a_speaking_network(network: Path, units: Path, tmp_path: Path) -> None:
+    found = pegbox.train(settings_of(network, units, "ad_tuning(batches=1, strive=0.5)"), tmp_path / "run")
+    assert found["search"]["chosen"].startswith("child(") and len(found["search"]["table"]) == 3
+    candidates = plan(make(settings_of(network, units, "auto(budget=0.1)"))).candidates
+    kinds = {spec.partition("(")[0] for spec in candidates}
+    assert {"lora", "bottleneck", "child", "bitfit"} <= kinds
+    assert not {"weighted_sum", "adapter_bias"} & kinds  # which have no part in it
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"method": "linear_probe"}, "trains nothing inside the network"),
         ({"method": "ladder"}, "ladder"),
-        ({"method": "child"}, "decides by an encoder's losses"),
         ({"task": "synthesize(voice=2)"}, "the network has 2 voices"),
         ({"task": "synthesize(voice=-1)"}, "counted from 0"),
         ({"task": 'synthesize(label="words")'}, "no label 'words'"),

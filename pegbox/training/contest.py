@@ -33,7 +33,7 @@ from pegbox.training.feed import Feed
 from pegbox.training.layouts import layout_of
 from pegbox.training.loop import Event, Step, Stopped, Trainer, Validated
 from pegbox.training.model import Tuned
-from pegbox.training.prepare import Choices, Data, count, frames_of, undecided
+from pegbox.training.prepare import Choices, Data, by_method, count, frames_of, undecided
 from pegbox.training.segments import some
 from pegbox.training.session import Session
 from pegbox.training.trials import paired, trials_of
@@ -184,7 +184,7 @@ class Contest:
         # One process measures for all, in the order in which it would alone: not even a near tie is decided otherwise.
         tensors, about = self.session.crew.once(lambda: self._chosen(wanted))
         self.batches = int(str(about["batches"]))
-        return {candidate: probe.by_method(stored) for candidate, stored in probe.by_method(tensors).items()}
+        return {candidate: by_method(stored) for candidate, stored in by_method(tensors).items()}
 
     def _chosen(self, wanted: dict[str, Recipe]) -> tuple[dict[str, Tensor], dict[str, object]]:
         if not (self.folder / probe.CHOICE).exists():

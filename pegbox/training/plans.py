@@ -14,6 +14,7 @@ from pegbox.recipe import Recipe, Search
 from pegbox.rows import Row, seconds
 from pegbox.tasks import Pairs, Task
 from pegbox.training import headstart
+from pegbox.training.candidates import resolve
 from pegbox.training.epochs import drawn
 from pegbox.training.feed import shuffled
 from pegbox.training.layouts import layout_of
@@ -29,7 +30,6 @@ from pegbox.training.prepare import (
     frozen_precision,
     notes_on,
     outline_network,
-    resolve,
     single,
     without_method,
 )

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pegbox import backbones, corpora, methods, registry, silence, tasks
 from pegbox import rows as rows_
-from pegbox.backbones import Backbone, Network, Precision, Speaker
+from pegbox.backbones import Network, Precision, Speaker
 from pegbox.delta import Delta, Term
 from pegbox.errors import CorpusError, RecipeError
 from pegbox.methods import Chosen
@@ -132,14 +132,26 @@ def assemble(
 
     `choices` holds what deciding methods have chosen (see `training/probe.py`).
     """
-    chosen = methods.parse(recipe.method)
-    return _assemble(recipe, backbone, task, vocabulary, methods.plan(chosen, backbone.sites(), choices))
+    terms = methods.plan(methods.parse(recipe.method), backbone.sites(), choices)
+    if isinstance(backbone, Speaker):
+        _check_speaking(recipe, terms)
+    return _assemble(recipe, backbone, task, vocabulary, terms)
 
 
 def undecided(recipe: Recipe, backbone: Network, task: Task, vocabulary: tuple[str, ...]) -> Tuned:
     """Returns the model of a recipe without the methods that decide by data, for them to decide on."""
     others = tuple(each for each in methods.parse(recipe.method) if not isinstance(each.method, methods.Deciding))
     return _assemble(recipe, backbone, task, vocabulary, methods.plan(others, backbone.sites()))
+
+
+def by_method(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """Returns tensors named `method:rest`, as a choice or an artefact has them, by method."""
+    found: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        method, _, rest = name.removeprefix("delta.edits.").partition(":")
+        if rest:
+            found.setdefault(method, {})[rest] = tensor
+    return found
 
 
 def without_method(recipe: Recipe, backbone: Network, task: Task, vocabulary: tuple[str, ...]) -> Tuned:
@@ -151,8 +163,6 @@ def _assemble(
     recipe: Recipe, backbone: Network, task: Task, vocabulary: tuple[str, ...], terms: tuple[Term, ...]
 ) -> Tuned:
     epochs.check(recipe, task, backbone)
-    if isinstance(backbone, Speaker):
-        _check_speaking(recipe, terms)
     delta = Delta(backbone.core, terms, backbone.family.unused)
     try:
         model = Tuned(backbone, delta, task, vocabulary, features_of(recipe, methods.parse(recipe.method)))
@@ -184,30 +194,6 @@ def single(recipe: Recipe) -> list[Recipe]:
     """Returns a recipe for each candidate of a search, or the recipe itself."""
     specs = recipe.search.candidates or (recipe.method,)
     return [replace(recipe, method=spec, search=Search()) for spec in specs]
-
-
-def resolve(recipe: Recipe) -> Recipe:
-    """Returns a recipe whose method, where it stands for a search, is that search, made for its backbone."""
-    chosen = methods.parse(recipe.method) if recipe.method else ()
-    for name, method in ((each.name, each.method) for each in chosen):
-        if isinstance(method, methods.Searching):
-            if len(chosen) > 1:
-                raise RecipeError(f"{name} is a search of its own; it cannot be part of '{recipe.method}'")
-            return replace(recipe, method="", search=_searched(method, backbones.outline(recipe.backbone)))
-    return recipe
-
-
-def _searched(method: methods.Searching, network: Backbone) -> Search:
-    whole = sum(tensor.numel() for tensor in network.core.parameters())
-    return method.search(network.sites(), lambda spec: _size(network, spec), whole)
-
-
-def _size(backbone: Backbone, spec: str) -> int:
-    """Returns how many numbers a method trains on a network on the meta device."""
-    with torch.device("meta"):
-        delta = Delta(backbone.core, methods.plan(methods.parse(spec), backbone.sites()), backbone.family.unused)
-    delta.detach()
-    return sum(tensor.numel() for tensor in delta.parameters())
 
 
 def count(model: Tuned) -> dict[str, int]:
@@ -247,19 +233,20 @@ def frames_of(row: Row, backbone: Network) -> int:
 
 def _check_speaking(recipe: Recipe, terms: Sequence[Term]) -> None:
     """Refuses what only makes sense where a head reads an encoder's states, and what would train nothing."""
-    chosen = methods.parse(recipe.method)
-    edits = [edit for term in terms for edit in term.edits]
-    deciding = [each.name for each in chosen if isinstance(each.method, methods.Deciding)]
-    if deciding:
-        raise RecipeError(f"{deciding[0]} decides by an encoder's losses; it cannot tune a synthesis network")
-    if not edits or any(edit.verb == "beside" for edit in edits):
-        raise RecipeError(f"{recipe.method}: trains nothing inside the network, and a synthesis network has no head")
+    check_edits(recipe.method, terms)
     if recipe.train.head_epochs:
         raise RecipeError(
             f"train.head_epochs={recipe.train.head_epochs}: a synthesis network has no head; leave it out"
         )
     if recipe.features != "auto":
         raise RecipeError(f"features={recipe.features!r}: no head reads a synthesis network; leave it out")
+
+
+def check_edits(spec: str, terms: Sequence[Term]) -> None:
+    """Refuses what would train nothing in a synthesis network."""
+    edits = [edit for term in terms for edit in term.edits]
+    if not edits or any(edit.verb == "beside" for edit in edits):
+        raise RecipeError(f"{spec}: trains nothing inside the network, and a synthesis network has no head")
 
 
 def _check_reach(model: Tuned) -> None:

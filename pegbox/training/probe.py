@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pegbox import methods
+from pegbox.backbones import Speaker
 from pegbox.errors import NonFiniteError
 from pegbox.methods import Chosen
 from pegbox.recipe import Recipe, Train
@@ -21,6 +23,7 @@ from pegbox.training.epochs import drawn
 from pegbox.training.feed import Feed, shuffled
 from pegbox.training.model import Tuned
 from pegbox.training.prepare import Data
+from pegbox.training.speaking import Speaking
 
 CHOICE: Final = "choice.safetensors"
 REPORT: Final = "importance.json"
@@ -75,12 +78,19 @@ class Probe:
         groups = [[row] for batch in batches for row in batch] if alone else batches
         yield from groups[: most or None]
 
+    @cached_property
+    def _speaking(self) -> Speaking | None:
+        speaker = self.model.backbone
+        return Speaking(self.model, speaker, Feed(speaker, None)) if isinstance(speaker, Speaker) else None
+
     def _loss(self, group: Sequence[Row]) -> Tensor:
+        if self._speaking:
+            return self._speaking.loss(group) / self.train.accumulate
         model, feed = self.model, Feed(self.model.backbone, None)
         batch = feed.batch(group)
         device = next(model.head.parameters()).device
         logits = model(replace(batch, x=batch.x.to(device)))
-        assert isinstance(model.task, Hears)  # `prepare` lets no synthesis network decide
+        assert isinstance(model.task, Hears)  # `speaking` serves the others
         loss = model.task.loss(logits, batch.frames, [row.labels for row in group], model.vocabulary)
         return loss / self.train.accumulate
 
@@ -121,16 +131,6 @@ def _alike(recipes: Mapping[str, Recipe]) -> list[list[str]]:
         others = tuple(each for each in methods.parse(recipe.method) if not isinstance(each.method, methods.Deciding))
         groups.setdefault(others, []).append(name)
     return list(groups.values())
-
-
-def by_method(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Returns tensors named `method:rest`, as a choice or an artefact has them, by method."""
-    found: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        method, _, rest = name.removeprefix("delta.edits.").partition(":")
-        if rest:
-            found.setdefault(method, {})[rest] = tensor
-    return found
 
 
 @contextmanager

@@ -19,8 +19,7 @@ from pegbox.training.crew import default_device
 from pegbox.training.feed import Feed, in_order
 from pegbox.training.kept import ARTEFACT
 from pegbox.training.model import Tuned
-from pegbox.training.prepare import assemble, loader
-from pegbox.training.probe import by_method
+from pegbox.training.prepare import assemble, by_method, loader
 from pegbox.training.segments import cut, joined
 
 

@@ -11,6 +11,7 @@ from pegbox import backbones, tasks
 from pegbox.backbones import Network, Precision, Speaker
 from pegbox.recipe import Recipe
 from pegbox.training.aligned import aligned
+from pegbox.training.candidates import resolve
 from pegbox.training.crew import Crew, accelerator
 from pegbox.training.model import Tuned
 from pegbox.training.prepare import (
@@ -23,7 +24,6 @@ from pegbox.training.prepare import (
     frozen_precision,
     heard,
     loader,
-    resolve,
 )
 
 
