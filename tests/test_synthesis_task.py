@@ -141,6 +141,7 @@ def test_the_plan_knows_what_training_will_count(network: Path, units: Path, fin
         ({"task": 'ctc(label="phonemes")'}, "reads text, not waveforms"),
         ({"backbone": "tiny"}, "is an encoder"),
         ({"features": "last"}, "no head reads"),
+        ({"train": {"checkpointing": True}}, "only an encoder's blocks"),
         ({"train": {"precision": "bf16"}}, "fp32 only"),
         ({"train": {"mixup": 0.5}}, "mixup"),
         ({"train": {"crop": 1.0}}, "crop"),

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import torch
 
@@ -33,6 +34,8 @@ from pegbox.training.prepare import (
     single,
     without_method,
 )
+
+_WIDTHS: Final = 24  # that a block keeps of each frame for its gradient, about
 
 
 @dataclass(frozen=True)
@@ -175,13 +178,15 @@ def _steps(recipe: Recipe, rows: Sequence[Row]) -> int:
 
 
 def _memory(recipe: Recipe, model: Tuned) -> int:
-    """Weights, four numbers a trained one, and some 24 widths a frame in every block that keeps its activations."""
+    """Weights, four numbers a trained one, and activations: of all trained blocks, or one block's and all inputs."""
     sizes, backbone = count(model), model.backbone
     item = 2 if backbone.precision == "bf16" else 4
     trained = sizes["delta"] + sizes["layers"] + sizes["head"]
     lowest = backbone.depth if model.delta.lowest is None else max(model.delta.lowest, 0)
     frames = recipe.train.batch_seconds * backbone.rate / (backbone.hop or 160)
-    kept = frames * backbone.width * 24 * item * (backbone.depth - lowest)
+    taught = backbone.depth - lowest
+    widths = _WIDTHS + taught if recipe.train.checkpointing else _WIDTHS * taught
+    kept = frames * backbone.width * item * widths
     return int(sizes["backbone"] * item + trained * 16 + kept)
 
 
