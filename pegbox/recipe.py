@@ -18,10 +18,8 @@ from pegbox.errors import RecipeError, nearest
 _YOUNGER: Final = (
     *(("", name) for name in ("gain", "silence")),
     *(("search", name) for name in ("minutes", "clips")),
-    *(
-        ("train", name)
-        for name in ("mask_bands", "mask_frames", "balanced", "head_epochs", "longer_than", "checkpointing")
-    ),
+    *(("train", name) for name in ("mask_bands", "mask_frames", "balanced", "head_epochs", "longer_than")),
+    ("train", "checkpointing"),
 )
 _MOST: Final = 10**12  # of any count or seed: beyond it nothing is meant, and machine numbers end
 _LOUDEST: Final = 100  # dB: beyond it nothing is heard

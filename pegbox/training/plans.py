@@ -8,7 +8,7 @@ from typing import Final
 import torch
 
 from pegbox import backbones, methods, tasks
-from pegbox.backbones import Network
+from pegbox.backbones import Family, Network
 from pegbox.delta import Delta
 from pegbox.errors import RecipeError
 from pegbox.recipe import Recipe, Search
@@ -97,10 +97,11 @@ class Parts:
     family: str
     backbone: int
     parts: tuple[Part, ...]
+    layers: int  # weights of hidden states, outside the backbone, where the method stands for their weighted sum
 
     @property
     def total(self) -> int:
-        """Every trained number of the method; a head and layer weights come on top."""
+        """Every number that the method trains in or beside the network; a head and layer weights come on top."""
         return sum(part.parameters for part in self.parts)
 
     @property
@@ -154,8 +155,9 @@ def parts(source: str, method: str) -> Parts:
     """Returns what a method trains on a backbone by role, with the network on the meta device; reads no weights."""
     table, core, sites = backbones.bare_outline(source)
     own = sum(tensor.numel() for tensor in core.parameters())
+    chosen = methods.parse(method)
     with torch.device("meta"):
-        terms = methods.plan(methods.parse(method), sites)
+        terms = methods.plan(chosen, sites)
         delta = Delta(core, terms, table.unused)
     found: dict[tuple[str, str], tuple[int, int]] = {}
     counted: set[int] = set()
@@ -167,7 +169,11 @@ def parts(source: str, method: str) -> Parts:
         edits, numbers = found.get((name, role), (0, 0))
         found[name, role] = edits + 1, numbers + sum(new.values())
         counted |= new.keys()
-    return Parts(table.name, own, tuple(Part(*key, *counts) for key, counts in found.items()))
+    weighted = isinstance(table, Family) and any(each.features == "weighted" for each in chosen)
+    layers = delta.side.count if delta.side else sites.depth + 1
+    return Parts(
+        table.name, own, tuple(Part(*key, *counts) for key, counts in found.items()), layers if weighted else 0
+    )
 
 
 def _steps(recipe: Recipe, rows: Sequence[Row]) -> int:
