@@ -34,7 +34,7 @@ _WORKS: Final = (
 )
 _REFUSED: Final = {
     **dict.fromkeys(("adamss", "glora", "road"), _BIAS),
-    "beft": f'{_BIAS}; Pegbox has it as \'bitfit(at=["q", "v"])\'',
+    "beft": f'{_BIAS}; Pegbox has \'bitfit(at=["q", "v"])\'',
     "ia3": f"{_BIAS}; Pegbox has 'ia3'",
     **dict.fromkeys(("tinylora", "unilora", "vblora"), _SHARED),
     **dict.fromkeys(("adalora", "osf"), _LOOP),
