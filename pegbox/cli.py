@@ -126,7 +126,10 @@ def params(
     total = ("total", "", sum(part.edits for part in found.parts), found.total)
     _print_table(
         ["method", "at", "edits", "parameters", f"of {found.backbone:,}"],
-        [[*map(str, row[:3]), f"{row[3]:,}", f"{row[3] / found.backbone:.4%}"] for row in (*rows, total)],
+        [
+            *([*map(str, row[:3]), f"{row[3]:,}", f"{row[3] / found.backbone:.4%}"] for row in (*rows, total)),
+            *([["layer weights", "outside the backbone", "", f"{found.layers:,}", ""]] if found.layers else []),
+        ],
     )
 
 

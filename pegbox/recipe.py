@@ -19,6 +19,7 @@ _YOUNGER: Final = (
     *(("", name) for name in ("gain", "silence")),
     *(("search", name) for name in ("minutes", "clips")),
     *(("train", name) for name in ("mask_bands", "mask_frames", "balanced", "head_epochs", "longer_than")),
+    ("train", "checkpointing"),
 )
 _MOST: Final = 10**12  # of any count or seed: beyond it nothing is meant, and machine numbers end
 _LOUDEST: Final = 100  # dB: beyond it nothing is heard
@@ -55,6 +56,7 @@ class Train:
     decay: float = 0.1
     clip: float = 1.0
     precision: Literal["fp32", "bf16"] = "fp32"
+    checkpointing: bool = False  # blocks that are trained keep no activations: computed again for the gradient
     validate_epochs: int = 1
     validate_steps: int = 0  # 0: by epochs
     patience: int = 0  # validations without a better score before stopping; 0: never

@@ -55,6 +55,7 @@ OTHER: dict[str, Any] = {
     "train.decay": 0.85,
     "train.clip": 5.0,
     "train.precision": "bf16",
+    "train.checkpointing": True,
     "train.validate_epochs": 2,
     "train.validate_steps": 10,
     "train.patience": 4,

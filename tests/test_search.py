@@ -408,6 +408,7 @@ def test_a_recipe_without_a_limit_keeps_the_identity_it_had(hubert: Path, tones:
         "mask_frames = 0",
         "balanced = false",
         "head_epochs = 0",
+        "checkpointing = false",
         "longer_than = 0.0",
         "silence = 0.0",
         "clips = 0",

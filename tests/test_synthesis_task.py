@@ -161,6 +161,7 @@ def test_methods_compete_for_a_speaking_network(network: Path, units: Path, tmp_
         ({"task": 'ctc(label="phonemes")'}, "reads text, not waveforms"),
         ({"backbone": "tiny"}, "is an encoder"),
         ({"features": "last"}, "no head reads"),
+        ({"train": {"checkpointing": True}}, "only an encoder's blocks"),
         ({"train": {"precision": "bf16"}}, "fp32 only"),
         ({"train": {"mixup": 0.5}}, "mixup"),
         ({"train": {"crop": 1.0}}, "crop"),

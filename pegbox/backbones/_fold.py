@@ -1,7 +1,7 @@
 """A backbone as a fold: stem → block → … → norm, over networks of `transformers`, with its sites and its digest."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from hashlib import blake2b
 from typing import Any, TypeVar
@@ -118,11 +118,18 @@ class Backbone(nn.Module):
         """Returns the full state for hidden frames computed earlier, at any depth."""
         return State(x, mask, self.family.carry(self.core, x.shape[1]))
 
-    def fold(self, state: State, start: int = 0) -> Iterator[Tensor]:
-        """Yields the hidden states from depth `start` on, in the SUPERB order: depth + 1 of them from 0."""
+    def step(self, index: int, state: State) -> State:
+        """Returns the state behind one block."""
+        return self.family.step(self.blocks[index], state)
+
+    def fold(self, state: State, start: int = 0, step: Callable[[int, State], State] | None = None) -> Iterator[Tensor]:
+        """Yields the hidden states from depth `start` on, in the SUPERB order: depth + 1 of them from 0.
+
+        `step` stands for the method of that name: whoever trains the network may pass through a block otherwise.
+        """
         for index in range(start, self.depth):
             yield state.x
-            state = self.family.step(self.blocks[index], state)
+            state = (step or self.step)(index, state)
         yield self.family.norm(self.core, state.x.float())  # the final norm is kept in fp32
 
     def forward(self, wave: Tensor, lengths: Tensor) -> list[Tensor]:  # (batch, samples), (batch,)

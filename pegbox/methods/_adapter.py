@@ -16,6 +16,13 @@ def share(size: int | None, width: int, parts: int) -> int:
     return max(1, width // parts) if size is None else size
 
 
+def reduced(name: str, site: Site, width: int, reduction: int) -> int:
+    """Returns one part in `reduction` of a width; refuses one that does not divide it."""
+    if reduction < 1 or width % reduction:
+        raise RecipeError(f"{name}(reduction={reduction}): does not divide the width {width} at '{site.name}'")
+    return width // reduction
+
+
 def check_frames(name: str, site: Site) -> None:
     """Refuses a site whose output is no frames of hidden states."""
     if site.place == "memory" or site.role == "wave" or site.role.startswith("conv"):

@@ -15,8 +15,8 @@ def passing(sites: Sites, own: "Own") -> Iterator[Edit]:
     first, *others = sites("enter")
     own.passes = bool(others)
     yield before(first, own)
-    for site in others:
-        yield before(site, Passed(own))
+    for number, site in enumerate(others, 1):
+        yield before(site, Passed(own, number))
 
 
 def pseudo_features(name: str, sites: Sites, length: int) -> Iterator[Edit]:
@@ -45,7 +45,7 @@ class Own(Prompts):
         if start == "normal":
             nn.init.normal_(self.frames)
         self.through = (through,)  # in a tuple: the network's own, and no part of the method
-        self.after = list[Tensor]()
+        self.after = dict[int, Tensor]()  # what each block made of them, until the next one takes it
 
     def forward(self, x: Tensor) -> Tensor:  # (batch, time, width) → (batch, prompts, width)
         """Returns the same prompts for every clip."""
@@ -60,20 +60,26 @@ class Own(Prompts):
 
     def behind(self, prompts: Tensor) -> None:  # (batch, prompts, width)
         """Keeps what the block made of them, where a block goes on with it."""
-        self.after[:] = [prompts] if self.passes else []
+        self.after = {0: prompts} if self.passes else {}
 
 
 class Passed(Prompts):
-    """The prompts as the block before left them."""
+    """The prompts as the block before left them; a block that is computed again for its gradient finds them as then."""
 
-    def __init__(self, first: Own) -> None:
+    def __init__(self, first: Own, number: int) -> None:
         super().__init__()
         self.first = (first,)  # in a tuple: its numbers are kept once, with the first block
+        self.number = number
+        self.given = torch.zeros(0)
 
     def forward(self, x: Tensor) -> Tensor:  # (batch, time, width) → (batch, prompts, width)
         """Returns what came out of the block before."""
-        return self.first[0].after.pop()
+        handed = self.first[0].after.pop(self.number - 1, None)
+        if handed is None:  # taken already
+            return self.given
+        self.given = handed.detach().requires_grad_(handed.requires_grad)
+        return handed
 
     def behind(self, prompts: Tensor) -> None:  # (batch, prompts, width)
         """Hands it on."""
-        self.first[0].behind(prompts)
+        self.first[0].after[self.number] = prompts

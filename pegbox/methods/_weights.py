@@ -7,13 +7,16 @@ import torch
 from torch import Tensor, nn
 
 from pegbox.errors import RecipeError
-from pegbox.sites import Site
+from pegbox.sites import Site, Sites
 
 
-def linear(method: str, site: Site) -> nn.Linear:
-    """Returns the linear module that a site owns, or refuses the site."""
+def linear(method: str, site: Site, sites: Sites) -> nn.Linear:
+    """Returns the linear module that a site owns, or refuses the site and names those of the network that have one."""
     if not isinstance(site.owner, nn.Linear):
-        raise RecipeError(f"{method}: the site '{site.name}' is no linear module; choose from q, k, v, o, up, down")
+        own = [each for each in sites.table if each.block in sites.chosen]
+        others = {each.role for each in own if not isinstance(each.owner, nn.Linear)}
+        roles = dict.fromkeys(each.role for each in own if each.role not in others)
+        raise RecipeError(f"{method}: the site '{site.name}' is no linear module; choose from {', '.join(roles)}")
     return site.owner
 
 

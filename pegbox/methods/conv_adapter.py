@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pegbox.errors import RecipeError
-from pegbox.methods._adapter import check_frames
+from pegbox.methods._adapter import check_frames, reduced
 from pegbox.methods._parts import Affine, norm_in_fp32
 from pegbox.sites import Edit, Mixing, Site, Sites, around
 
@@ -41,13 +41,9 @@ class Convolutions(Mixing):
     def __init__(self, site: Site, settings: ConvAdapter) -> None:
         super().__init__()
         width = site.output_width
-        if settings.reduction < 1 or width % settings.reduction:
-            raise RecipeError(
-                f"conv_adapter(reduction={settings.reduction}): does not divide the width {width} at '{site.name}'"
-            )
+        inner = reduced("conv_adapter", site, width, settings.reduction)
         if not 1 <= settings.squeeze <= width:
             raise RecipeError(f"conv_adapter(squeeze={settings.squeeze}): at '{site.name}' from 1 to {width}")
-        inner = width // settings.reduction
         self.everywhere = settings.average == "all"
         self.norm = nn.LayerNorm(width)
         self.first = nn.Conv1d(width, inner, 3, padding="same", groups=inner, bias=False)

@@ -23,7 +23,7 @@ class Hydra:
         """Yields one pair of maps a site."""
         check_scale("hydra", self.scale)
         for site in sites(*self.at):
-            if linear("hydra", site).bias is None:
+            if linear("hydra", site, sites).bias is None:
                 raise RecipeError(f"hydra: the module at '{site.name}' has no bias to merge into; take it out of 'at'")
             check_rank("hydra", self.rank, site, min(site.input_width, site.output_width))
             yield around(site, Branches(site, self.rank, self.scale))

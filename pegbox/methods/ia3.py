@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pegbox.errors import RecipeError
+from pegbox.methods._weights import linear
 from pegbox.sites import Edit, Sites, around, on
 
 
@@ -19,8 +19,7 @@ class IA3:
     def plan(self, sites: Sites) -> Iterator[Edit]:
         """Yields one vector of factors a site."""
         for site in sites(*self.at):
-            if not isinstance(site.owner, nn.Linear):
-                raise RecipeError(f"ia3: the site '{site.name}' is no linear module; choose from q, k, v, o, up, down")
+            linear("ia3", site, sites)
             inner = site.role == "down"
             yield on(site, "weight", Columns(site.input_width)) if inner else around(site, Rows(site.output_width))
 

@@ -26,7 +26,7 @@ class LoRAFA:
         """Yields one low-rank edit a site."""
         check_scale("lora_fa", self.alpha, "alpha")
         for site in sites(*self.at):
-            width = linear("lora_fa", site).in_features
+            width = linear("lora_fa", site, sites).in_features
             check_rank("lora_fa", self.rank, site, min(width, site.output_width))
             frozen = uniform(self.rank, width, 1 / math.sqrt(width), self.seed, site.name)
             yield around(site, LowRank(site, self.rank, self.alpha / self.rank, frozen=frozen))

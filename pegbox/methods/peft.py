@@ -14,14 +14,15 @@ import dataclasses
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, cast
+from typing import Any, ClassVar, Final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pegbox.errors import RecipeError, nearest
-from pegbox.sites import Edit, Site, Sites, on
+from pegbox.methods._weights import linear
+from pegbox.sites import Edit, Sites, on
 
 _ADAPTER: Final = "default"
 _BIAS: Final = "it changes the bias too, and only weights are edited here"
@@ -32,7 +33,9 @@ _WORKS: Final = (
     *("peanut", "randlora", "shira", "supertuning", "vera", "waveft"),
 )
 _REFUSED: Final = {
-    **dict.fromkeys(("adamss", "beft", "glora", "ia3", "road"), _BIAS),
+    **dict.fromkeys(("adamss", "glora", "road"), _BIAS),
+    "beft": f'{_BIAS}; Pegbox has \'bitfit(at=["q", "v"])\'',
+    "ia3": f"{_BIAS}; Pegbox has 'ia3'",
     **dict.fromkeys(("tinylora", "unilora", "vblora"), _SHARED),
     **dict.fromkeys(("adalora", "osf"), _LOOP),
     **dict.fromkeys(("poly", "xlora"), "it mixes several adapters"),
@@ -67,17 +70,14 @@ class Peft:
 
     def plan(self, sites: Sites) -> Iterator[Edit]:
         """Yields one edited weight a site."""
-        chosen = list(sites(*self.at))
-        for site in chosen:
-            if not isinstance(site.owner, nn.Linear):
-                raise RecipeError(f"peft: the site '{site.name}' is no linear module; choose from q, k, v, o, up, down")
-        for site, layer in zip(chosen, self._layers(chosen), strict=True):
+        chosen = [(site, linear("peft", site, sites)) for site in sites(*self.at)]
+        for (site, _), layer in zip(chosen, self._layers([owner for _, owner in chosen]), strict=True):
             yield on(site, "weight", Answer(layer))
 
-    def _layers(self, sites: list[Site]) -> list[Any]:
+    def _layers(self, owners: list[nn.Linear]) -> list[Any]:
         library = _library(self.type)
         config = self._config(library)
-        toy = nn.ModuleDict({str(index): StandIn(cast(nn.Linear, site.owner)) for index, site in enumerate(sites)})
+        toy = nn.ModuleDict({str(index): StandIn(owner) for index, owner in enumerate(owners)})
         before = [_identity(each) for each in toy.values()]
         config.target_modules = list(toy)
         with torch.device("cpu"), warnings.catch_warnings():

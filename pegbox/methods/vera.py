@@ -34,7 +34,7 @@ class VeRA:
 
     def plan(self, sites: Sites) -> Iterator[Edit]:
         """Yields one pair of vectors a site; the first also keeps the shared matrices."""
-        found = [(site, linear("vera", site)) for site in sites(*self.at)]
+        found = [(site, linear("vera", site, sites)) for site in sites(*self.at)]
         widest, longest = (max((shape[i] for _, at in found for shape in [at.weight.shape]), default=1) for i in (1, 0))
         shared = _Shared(self, widest, longest)
         for number, (site, _) in enumerate(found):

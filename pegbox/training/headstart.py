@@ -102,7 +102,9 @@ class HeadStart:
 
 def alone(recipe: Recipe) -> Recipe:
     """Returns the recipe by which the head is trained alone: on whole clips, as they are."""
-    train = replace(recipe.train, epochs=recipe.train.head_epochs, steps=0, head_epochs=0, milestones=())
+    train = replace(
+        recipe.train, epochs=recipe.train.head_epochs, steps=0, head_epochs=0, milestones=(), checkpointing=False
+    )
     train = replace(train, crop=0.0, mixup=0.0, mask_bands=0, mask_frames=0, validate_epochs=1, validate_steps=0)
     return replace(single(recipe)[0], search=Search(), train=train)
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from pegbox.backbones import Speaker
+from pegbox.errors import RecipeError
 from pegbox.recipe import Recipe
 from pegbox.training import epochs
 from pegbox.training.cache import Layout
@@ -12,6 +13,11 @@ from pegbox.training.model import Tuned
 def layout_of(recipe: Recipe, models: Sequence[Tuned], frames: Sequence[int]) -> tuple[Layout | None, int, str]:
     """Returns what to cache for all of these models, its bytes, and why in words; None: every step reads audio."""
     backbone, lowest = models[0].backbone, _lowest(models)
+    if recipe.train.checkpointing and lowest is None:
+        raise RecipeError(
+            "train.checkpointing=true: nothing inside the network is trained, so that no block keeps anything; "
+            "leave it out"
+        )
     if isinstance(backbone, Speaker):
         return None, 0, "none: the network reads text"
     if not recipe.cache.use:

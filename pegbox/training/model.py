@@ -12,6 +12,7 @@ from pegbox.delta import Delta, take_over
 from pegbox.errors import RecipeError
 from pegbox.rows import Row
 from pegbox.tasks import Paced, Task, tuned
+from pegbox.training import again
 
 Features = Literal["weighted", "last"] | int
 
@@ -51,6 +52,7 @@ class Tuned(nn.Module):
         if isinstance(task, Paced):
             task = task.paced(None if backbone.hop is None else backbone.hop / backbone.rate)
         self.backbone, self.delta, self.task, self.vocabulary = backbone, delta, task, vocabulary
+        self.checkpointing = False  # whether the blocks that are trained compute again what they do not keep
         self.chosen: dict[str, Any] = {}
         self.beside: dict[str, str] = {}  # digests of what a kept run was made with
         self.side = (delta.side,)  # in a tuple: its numbers are the delta's
@@ -128,7 +130,8 @@ class Tuned(nn.Module):
             start = batch.depths[-1]
             state = self.backbone.resume(known[start], padding_mask(batch.frames, known[start]))
         if max(self.reads) > start or not known:
-            known |= dict(enumerate(self.backbone.fold(state, start), start))
+            step = again.step(self.backbone, self.delta) if self.checkpointing and self.training else None
+            known |= dict(enumerate(self.backbone.fold(state, start, step), start))
         return {depth: known[depth] for depth in self.reads}, state.mask
 
     def _mixed(self, states: Sequence[Tensor]) -> Tensor:

@@ -3,11 +3,12 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import torch
 
 from pegbox import backbones, methods, tasks
-from pegbox.backbones import Network
+from pegbox.backbones import Family, Network
 from pegbox.delta import Delta
 from pegbox.errors import RecipeError
 from pegbox.recipe import Recipe, Search
@@ -33,6 +34,8 @@ from pegbox.training.prepare import (
     single,
     without_method,
 )
+
+_WIDTHS: Final = 24  # that a block keeps of each frame for its gradient, about
 
 
 @dataclass(frozen=True)
@@ -94,10 +97,11 @@ class Parts:
     family: str
     backbone: int
     parts: tuple[Part, ...]
+    layers: int  # weights of hidden states, outside the backbone, where the method stands for their weighted sum
 
     @property
     def total(self) -> int:
-        """Every trained number of the method; a head and layer weights come on top."""
+        """Every number that the method trains in or beside the network; a head and layer weights come on top."""
         return sum(part.parameters for part in self.parts)
 
     @property
@@ -151,8 +155,9 @@ def parts(source: str, method: str) -> Parts:
     """Returns what a method trains on a backbone by role, with the network on the meta device; reads no weights."""
     table, core, sites = backbones.bare_outline(source)
     own = sum(tensor.numel() for tensor in core.parameters())
+    chosen = methods.parse(method)
     with torch.device("meta"):
-        terms = methods.plan(methods.parse(method), sites)
+        terms = methods.plan(chosen, sites)
         delta = Delta(core, terms, table.unused)
     found: dict[tuple[str, str], tuple[int, int]] = {}
     counted: set[int] = set()
@@ -164,7 +169,11 @@ def parts(source: str, method: str) -> Parts:
         edits, numbers = found.get((name, role), (0, 0))
         found[name, role] = edits + 1, numbers + sum(new.values())
         counted |= new.keys()
-    return Parts(table.name, own, tuple(Part(*key, *counts) for key, counts in found.items()))
+    weighted = isinstance(table, Family) and any(each.features == "weighted" for each in chosen)
+    layers = delta.side.count if delta.side else sites.depth + 1
+    return Parts(
+        table.name, own, tuple(Part(*key, *counts) for key, counts in found.items()), layers if weighted else 0
+    )
 
 
 def _steps(recipe: Recipe, rows: Sequence[Row]) -> int:
@@ -175,13 +184,15 @@ def _steps(recipe: Recipe, rows: Sequence[Row]) -> int:
 
 
 def _memory(recipe: Recipe, model: Tuned) -> int:
-    """Weights, four numbers a trained one, and some 24 widths a frame in every block that keeps its activations."""
+    """Weights, four numbers a trained one, and activations: of all trained blocks, or one block's and all inputs."""
     sizes, backbone = count(model), model.backbone
     item = 2 if backbone.precision == "bf16" else 4
     trained = sizes["delta"] + sizes["layers"] + sizes["head"]
     lowest = backbone.depth if model.delta.lowest is None else max(model.delta.lowest, 0)
     frames = recipe.train.batch_seconds * backbone.rate / (backbone.hop or 160)
-    kept = frames * backbone.width * 24 * item * (backbone.depth - lowest)
+    taught = backbone.depth - lowest
+    widths = _WIDTHS + taught if recipe.train.checkpointing else _WIDTHS * taught
+    kept = frames * backbone.width * item * widths
     return int(sizes["backbone"] * item + trained * 16 + kept)
 
 

@@ -166,6 +166,7 @@ def _assemble(
     delta = Delta(backbone.core, terms, backbone.family.unused)
     try:
         model = Tuned(backbone, delta, task, vocabulary, features_of(recipe, methods.parse(recipe.method)))
+        model.checkpointing = recipe.train.checkpointing
         _check_reach(model)
     except RecipeError:
         delta.detach()
@@ -238,6 +239,8 @@ def _check_speaking(recipe: Recipe, terms: Sequence[Term]) -> None:
         raise RecipeError(
             f"train.head_epochs={recipe.train.head_epochs}: a synthesis network has no head; leave it out"
         )
+    if recipe.train.checkpointing:
+        raise RecipeError("train.checkpointing=true: only an encoder's blocks can compute again; leave it out")
     if recipe.features != "auto":
         raise RecipeError(f"features={recipe.features!r}: no head reads a synthesis network; leave it out")
 

@@ -255,6 +255,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "bottleneck(size=4)",
         'bottleneck(size=4, at=["attn", "ffn"], form="parallel", norm=True, activation="relu", scale=2)',
         'bottleneck(size=4, at=["q", "up", "enter", "leave", "norm1"])',
+        'bottleneck(reduction=8, at=["leave"], activation="relu", start="paper")',
     ),
 }
 UNIONS = ("lora(rank=2) + bitfit", "lora(rank=2) + ia3", 'lora(rank=2) + lora(rank=3, at=["up"])')

@@ -1,5 +1,6 @@
 """Types of peft as methods here: each acts as in peft's own model, on WavLM too, and its numbers live in the delta."""
 
+import re
 import sys
 
 import pytest
@@ -143,7 +144,7 @@ def test_every_type_of_peft_works_or_is_refused_by_name(kind):
     kind = str(getattr(kind, "value", kind)).lower()
     if kind not in _WORKS:
         assert kind in _REFUSED
-        with pytest.raises(RecipeError, match=f"the type '{kind}' cannot be used: {_REFUSED[kind]}"):
+        with pytest.raises(RecipeError, match=re.escape(f"the type '{kind}' cannot be used: {_REFUSED[kind]}")):
             pegbox.attach(backbone("hubert-layer-pre"), spec(kind))
 
 
@@ -172,3 +173,25 @@ def test_without_the_library_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(RecipeError, match=r"pip install 'pegbox\[peft\]'"):
         pegbox.attach(backbone("hubert-layer-pre"), "peft")
+
+
+def test_types_that_have_a_name_here_say_so():
+    for kind, name in (("beft", 'bitfit(at=["q", "v"])'), ("ia3", "ia3")):
+        with pytest.raises(RecipeError, match=re.escape(f"Pegbox has '{name}'")):
+            pegbox.attach(backbone("hubert-layer-pre"), f'peft(type="{kind}")')
+
+
+def test_beft_of_peft_is_the_bias_tuning_that_its_refusal_names():
+    model, library = library_core("hubert-layer-pre"), library_core("hubert-layer-pre")
+    delta = pegbox.attach(model, 'bitfit(at=["q", "v"])')
+    theirs = peft.get_peft_model(library, peft.BeftConfig(target_modules=["q_proj", "v_proj"])).eval()
+    own = {name: tensor for name, tensor in theirs.named_parameters() if tensor.requires_grad}
+    with torch.no_grad():
+        for name, tensor in delta.named_parameters():  # edits.bitfit:0/q:bias.difference
+            block, role = name.partition("edits.bitfit:")[2].partition(":")[0].split("/")
+            tensor.add_(torch.randn_like(tensor))
+            (match,) = [n for n in own if f"layers.{block}.attention.{role}_proj." in n]
+            own.pop(match).copy_(tensor)
+        assert not own
+        wave = alone(6000)[0]
+        assert_close(theirs(wave)[0], model(wave)[0], atol=2e-5, rtol=1e-4)

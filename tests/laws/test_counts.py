@@ -3,11 +3,15 @@
 from functools import cache
 
 import pytest
+import torch
 import transformers
+from typer.testing import CliRunner
 
-from pegbox import methods
+from pegbox import methods, tasks
 from pegbox.backbones import Front, families, from_config
+from pegbox.cli import app
 from pegbox.delta import Delta
+from pegbox.training.plans import parts
 
 LINEAR = '["q", "k", "v", "o", "up", "down"]'
 LARGE = {
@@ -58,6 +62,7 @@ def count(name, spec):
         # the efficient-tuning study (arXiv:2210.06175), CHAPTER (arXiv:2212.01282)
         ("base", 'lora(rank=8, alpha=1, at=["q", "k"])', 294_912),
         ("base", "chapter", 4_200_448),
+        ("base", "deep_prompt(length=10) + shallow_prompt(length=10)", 99_840),
         ("base", "chapter + houlsby", 4_799_872),
         # the peft library's counts on the same matrices
         ("base", 'lora(rank=8, at=["conv"])', 94_288),
@@ -134,3 +139,77 @@ def test_counts_of_peers_on_ast(spec, published):
 @pytest.mark.parametrize("name", [name for name, (*_, size) in NETWORKS.items() if size])
 def test_the_networks_are_of_the_published_size(name):
     assert sum(tensor.numel() for tensor in network(name).core.parameters()) == NETWORKS[name][2]
+
+
+@pytest.mark.parametrize(
+    ("name", "pool", "tensors"), [("hubert-large", 302_312_448, 388), ("wavlm-large", 302_330_432, 461)]
+)
+def test_pools_of_large_child_networks(name, pool, tensors):
+    """AD-TUNING (doi:10.21437/Interspeech.2023-1167)."""
+    held = [getattr(site.owner, tensor) for site, tensor in network(name).sites().pool()]
+    assert (sum(each.numel() for each in held), len(held)) == (pool, tensors)
+    assert count(name, "child(keep=0.001)") == round(0.001 * pool)
+
+
+def with_head(name, spec, task, outputs):
+    """Returns what a method trains, and the head of a task with so many outputs."""
+    with torch.device("meta"):
+        head = tasks.build(task).head(network(name).width, tuple(map(str, range(outputs))))
+    return count(name, spec) + sum(tensor.numel() for tensor in head.parameters())
+
+
+@pytest.mark.parametrize(
+    ("spec", "emotions", "letters", "keywords"),
+    [  # SURE (arXiv:2303.03267) on wav2vec 2.0 large: 5 classes, 30 letters, 11 classes
+        ("conv_adapter", 3_667_461, 3_434_526, 3_669_003),
+        ('bottleneck(size=512, at=["leave"], activation="relu")', 25_466_373, 25_233_438, 25_467_915),
+        ("prefix", 1_738_245, 1_505_310, 1_739_787),
+        (f"lora(rank=8, alpha=1, at={LINEAR})", 3_802_629, 3_569_694, 3_804_171),
+        ("full", 315_702_405, None, 315_703_947),
+    ],
+)
+def test_totals_of_sure(spec, emotions, letters, keywords):
+    masks = 1024 if spec == "full" else 0  # the vector for masked frames, which nothing reads
+    classes = 'classify(label="x")'
+    assert with_head("large", spec, classes, 5) == emotions - masks
+    assert with_head("large", spec, classes, 11) == keywords - masks
+    if letters:  # full tuning leaves the front-end frozen there
+        assert with_head("large", spec, "ctc", 30) == letters
+
+
+@pytest.mark.parametrize(
+    ("name", "prompts", "size", "task", "outputs", "published"),
+    [  # IPET (arXiv:2211.02227) on all five corpora
+        ("ast", 4, 32, "classify", 50, 676_274),
+        ("wav2vec2", 128, 128, "classify", 50, 3_629_618),
+        ("ast", 32, 32, "tag", 200, 1_049_672),
+        ("wav2vec2", 128, 64, "tag", 200, 2_679_752),
+        ("ast", 8, 64, "classify", 10, 1_272_586),
+        ("wav2vec2", 128, 64, "classify", 10, 2_387_722),
+        ("ast", 4, 128, "classify", 35, 2_435_363),
+        ("wav2vec2", 64, 64, "classify", 35, 1_836_323),
+        ("ast", 4, 64, "verify", 1211, 1_481_403),
+        ("wav2vec2", 64, 128, "verify", 1211, 3_313_083),
+    ],
+)
+def test_totals_of_ipet(name, prompts, size, task, outputs, published):
+    pooling = "tokens" if name == "ast" else "deviation"
+    network = 'network="pooled", objective="ce", size=128' if task == "verify" else 'network="normed"'
+    head = f'{task}(label="x", pooling="{pooling}", {network})'
+    assert with_head(name, f"ipet(prompts={prompts}, size={size})", head, outputs) == published
+
+
+def test_layer_weights_are_told_apart(tmp_path):
+    transformers.HubertConfig().save_pretrained(tmp_path)
+    found = {
+        spec: parts(str(tmp_path), spec)
+        for spec in ("weighted_sum", "weighted_sum + l_adapter", "linear_probe", "lora")
+    }
+    assert {spec: (each.total, each.layers) for spec, each in found.items()} == {
+        "weighted_sum": (0, 13),
+        "weighted_sum + l_adapter": (12 * 394_752, 12),
+        "linear_probe": (0, 0),
+        "lora": (294_912, 0),
+    }
+    printed = CliRunner().invoke(app, ["params", str(tmp_path), "weighted_sum"]).output
+    assert "│ layer weights │ outside the backbone │       │ 13         │" in printed

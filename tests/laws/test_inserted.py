@@ -30,6 +30,7 @@ LARGE = transformers.Wav2Vec2Config(
         ("prefix(length=10)", 184_320, 491_520),
         ('bottleneck(size=384, at=["leave"])', 7_091_712, None),
         ('bottleneck(size=512, at=["leave"])', None, 25_202_688),
+        ('bottleneck(reduction=2, at=["leave"])', 7_091_712, 25_202_688),
         ('lora(at=["q", "k", "v", "o", "up", "down"])', 1_327_104, 3_538_944),
         ("deep_prompt(length=10)", 92_160, None),
     ],
@@ -47,6 +48,19 @@ def test_conv_adapters_smaller_inside_are_those_of_the_logs():
     for reduction, count in ((4, 3_638_026), (8, 3_622_666), (16, 3_614_986)):
         delta = pegbox.attach(on_meta("wav2vec2", LARGE), f"conv_adapter(reduction={reduction})")
         assert sum(tensor.numel() for tensor in delta.parameters()) + head == count
+
+
+@torch.no_grad()
+def test_a_bottleneck_starts_as_the_paper_draws_it():
+    torch.manual_seed(0)
+    config = transformers.Wav2Vec2Config(hidden_size=1024, num_attention_heads=16, num_hidden_layers=1)
+    model = from_config(config, Front(16_000), family=families()["wav2vec2"])
+    spec = 'bottleneck(reduction=2, at=["leave"], activation="relu", start="paper")'
+    (adapter,) = pegbox.attach(model, spec).edits.values()
+    for name, tensor in adapter.named_parameters():
+        assert float(tensor.std()) == pytest.approx(0.0 if name.endswith("bias") else 0.02, rel=0.01), name
+    x = torch.randn(1, 500, 1024)
+    assert float((adapter(x, x) - x).std()) == pytest.approx(0.205, rel=0.02)  # as measured on the published code
 
 
 @torch.no_grad()
@@ -154,6 +168,9 @@ def test_prompts_on_a_bare_wavlm_are_refused_with_the_reason():
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
+        ("bottleneck(reduction=5)", r"bottleneck\(reduction=5\): does not divide the width 32 at '0.ffn'"),
+        ("bottleneck(reduction=0)", "does not divide"),
+        ("bottleneck(size=32, reduction=2)", r"bottleneck\(size=32, reduction=2\): give one of the two"),
         ("conv_adapter(reduction=5)", r"reduction=5\): does not divide the width 32"),
         ("conv_adapter(squeeze=64)", r"squeeze=64.*from 1 to 32"),
         ('conv_adapter(at=["frames"])', "looks across frames and must stand inside a block"),

@@ -205,6 +205,15 @@ def test_norms_before_in_one_stack_and_behind_in_the_other_are_refused():
         pegbox.attach(core, "lora")
 
 
+@pytest.mark.parametrize("spec", ["ia3", 'vera(at=["q", "up"])', 'lora_fa(at=["ffn"])', 'hydra(at=["down"])'])
+@pytest.mark.parametrize("name", ["fastspeech2_conformer", "vits"])
+def test_the_sites_that_a_refusal_names_would_do(name, spec):
+    with pytest.raises(RecipeError, match=r"is no linear module; choose from q, k, v, o$"):
+        pegbox.attach(network(name), spec)
+    method = spec.partition("(")[0]
+    assert len(pegbox.attach(network(name), f'{method}(at=["q", "k", "v", "o"])').tensors()) > 0
+
+
 SURE = transformers.FastSpeech2ConformerConfig(
     hidden_size=256, encoder_layers=4, decoder_layers=6, encoder_linear_units=1024, decoder_linear_units=1024
 )
