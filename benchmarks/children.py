@@ -2,14 +2,16 @@
 
 `python benchmarks/children.py` prints, as Markdown: the static training memory of the three-candidate stage (every
 tensor that is alive between steps, and the largest dense gradient that is alive within one), beside three full copies;
-the seconds that choosing all three takes once importance is measured; a step of each child, with its turn on the
-network, beside a step of full tuning. One process; the steps are interleaved, the median of their ratios is told.
+the seconds that choosing all three takes once importance is measured, with their reports, by what a run calls; a step
+of each child, with its turn on the network, beside a step of full tuning. One process; the steps are interleaved, the
+median of their ratios is told.
 """
 
 import argparse
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
 from statistics import median
 from typing import Any, Final
 
@@ -17,11 +19,10 @@ import torch
 from torch import Tensor, nn
 from transformers import HubertConfig
 
-from pegbox import importance, methods
+from pegbox import methods
 from pegbox.backbones import Backbone, Front, families, from_config
 from pegbox.delta import Delta
 from pegbox.demo import markdown
-from pegbox.methods.child import Child
 
 KEEP: Final = (0.1, 0.01, 0.001)
 SECONDS, CLIPS = 2, 2
@@ -35,21 +36,21 @@ def main() -> None:
     torch.manual_seed(0)
     backbone = from_config(HubertConfig(), Front(16_000), device="cpu", family=families()["hubert"])
     found = {f"{site.name}:{name}".replace(".", "/"): _drawn(site, name) for site, name in backbone.sites().pool()}
+    unions = {f"child(keep={keep})": methods.parse(f"child(keep={keep})") for keep in KEEP}
     started = time.perf_counter()
-    chosen = importance.select(found, KEEP)
+    decided = methods.decide(unions, backbone.sites(), Drawn(found))
     seconds = time.perf_counter() - started
-    choices = [_packed(each, found) for each in chosen]
-    del found, chosen
-    children = [_child(backbone, keep, choice) for keep, choice in zip(KEEP, choices, strict=True)]
+    del found
+    children = [_child(backbone, union, decided[name]["child"].tensors) for name, union in unions.items()]
     weights = list(backbone.core.parameters())
-    steps = {f"child(keep={keep})": _turn(backbone, *pair) for keep, pair in zip(KEEP, children, strict=True)}
+    steps = {name: _turn(backbone, *pair) for name, pair in zip(unions, children, strict=True)}
     for step in steps.values():
         step()
     static = _alive() + 4 * max(tensor.numel() for tensor in weights)
     rows = [["static memory, three children, GB", f"{static / 1e9:.2f}"]]
     copies = 3 * 16 * sum(tensor.numel() for tensor in weights)
     rows.append(["three full copies with AdamW, GB (computed)", f"{copies / 1e9:.2f}"])
-    rows.append(["seconds to choose all three", f"{seconds:.1f}"])
+    rows.append(["seconds to choose all three, with their reports", f"{seconds:.1f}"])
     rows += _relative(steps, backbone, given.steps)
     print(markdown(["what", "found"], rows))
 
@@ -58,15 +59,21 @@ def _drawn(site: Any, name: str) -> Tensor:
     return torch.rand_like(getattr(site.owner, name)).pow_(8)  # heavy-tailed, as Fisher information is
 
 
-def _packed(chosen: dict[str, Tensor], found: dict[str, Tensor]) -> dict[str, Tensor]:
-    pairs = {name: importance.pack(index, found[name].numel()) for name, index in chosen.items()}
-    lows = {f"{name}.low": low for name, (low, _) in pairs.items()}
-    return lows | {f"{name}.high": high for name, (_, high) in pairs.items()}
+@dataclass(frozen=True)
+class Drawn:
+    """Gives importance that is there already, as a measurement would."""
+
+    found: dict[str, Tensor]
+    batches: int = 1
+
+    def importance(self, tensors: Mapping[str, Tensor], wish: Any) -> Generator[dict[str, Tensor]]:
+        """Yields it once."""
+        yield {name: self.found[name] for name in tensors}
 
 
-def _child(backbone: Backbone, keep: float, choice: dict[str, Tensor]) -> tuple[Delta, torch.optim.Optimizer]:
-    (union,) = (methods.parse(f"child(keep={keep})"),)
-    assert isinstance(union[0].method, Child)
+def _child(
+    backbone: Backbone, union: tuple[methods.Chosen, ...], choice: dict[str, Tensor]
+) -> tuple[Delta, torch.optim.Optimizer]:
     delta = Delta(backbone.core, methods.plan(union, backbone.sites(), {"child": choice}), backbone.family.unused)
     delta.detach()
     return delta, torch.optim.AdamW(delta.parameters(), lr=1e-4, fused=True)

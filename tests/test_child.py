@@ -331,7 +331,7 @@ def test_fisher_is_the_mean_square_of_clipped_batch_gradients(hubert: Path, tone
     pool = {f"{s.name}:{t}": getattr(s.owner, t) for s, t in model.backbone.sites().pool()}
     (wish,) = (each.method for each in methods.parse("child(batches=3, tensor_clip=0.001)"))
     probe = Probe(model, rows, trainer.settings, 0)
-    found = probe.importance(pool, wish)
+    (found,) = probe.importance(pool, wish)
     total = {name: torch.zeros_like(tensor) for name, tensor in pool.items()}
     for group in list(probe._groups(False, 3)):
         for tensor in pool.values():
@@ -358,7 +358,8 @@ def test_cancelling_clips_count_when_each_is_measured() -> None:
     for examples, value in (("batch", 0.0), ("each", 1.0)):
         (wish,) = (each.method for each in methods.parse(f'child(examples="{examples}", tensor_clip=0)'))
         probe = Cancelling(nn.Linear(1, 1), [], None, 0)  # type: ignore[arg-type]
-        assert probe.importance({"w": weight}, wish)["w"].tolist() == [value, value]
+        (found,) = probe.importance({"w": weight}, wish)
+        assert found["w"].tolist() == [value, value]
 
 
 def test_a_random_child_draws_anew_and_scales() -> None:
