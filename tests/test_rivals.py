@@ -1,5 +1,6 @@
 """Child networks that compete choose by one measurement, each exactly what it would choose alone."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
+import pegbox
 from pegbox import backbones, methods
 from pegbox.backbones import Backbone
+from pegbox.errors import RecipeError
 from pegbox.importance import Decided, mass, overlap, select, unpack
-from pegbox.training.probe import Probe
+from pegbox.recipe import make
+from pegbox.training.plans import plan
+from pegbox.training.probe import REPORT, Probe
 
 KEEP = (0.3, 0.1, 0.01, 0.001)
 
@@ -106,3 +111,23 @@ def test_each_rival_stops_where_its_own_choice_is_stable(backbone: Backbone) -> 
         stops.append(batches)
     assert [one.report["batches"] for one in found] == stops
     assert len(set(stops)) > 1 and probe.losses == max(stops)
+
+
+def test_ad_tuning_stops_when_choices_are_stable(hubert: Path, tones: Path, tmp_path: Path) -> None:
+    """Any overlap is content with the first two looks, after eight batches and sixteen."""
+    method = "ad_tuning(keep=[0.2, 0.02], strive=0.4, batches=0, stable=0.01)"
+    corpus = f'folder(root="{tones}", valid=0.2, test=0.2)'
+    recipe = {"backbone": str(hubert), "method": method, "task": 'classify(label="class", projection=8)'}
+    result = pegbox.train(
+        {**recipe, "corpus": corpus, "train": {"steps": 4, "validate_steps": 2, "batch_clips": 1}}, tmp_path / "run"
+    )
+    reports = json.loads((tmp_path / "run" / REPORT).read_text())
+    assert result["search"]["batches"] == 16
+    assert len(reports) == 2 and all("stable=0.01" in spec for spec in reports)
+    assert [each["batches"] for each in reports.values()] == [16, 16]
+
+
+def test_a_share_of_stability_above_one_is_refused(hubert: Path, tones: Path) -> None:
+    recipe = {"backbone": str(hubert), "method": "ad_tuning(stable=2)", "task": 'classify(label="class")'}
+    with pytest.raises(RecipeError, match="stable is a share from 0 to 1"):
+        plan(make({**recipe, "corpus": f'folder(root="{tones}", valid=0.2, test=0.2)'}))
