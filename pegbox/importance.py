@@ -5,7 +5,8 @@ therefore find any order statistic exactly; no copy of all numbers is made or so
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
 import numpy as np
@@ -22,11 +23,21 @@ _HALF: Final = 1 << 16
 class Probe(Protocol):
     """What a method may ask of the task's data before it plans."""
 
-    def importance(self, tensors: Mapping[str, Tensor], wish: Any) -> dict[str, Tensor]:
-        """Returns the importance of every entry of these tensors of the network, fp32 and not negative."""
+    batches: int  # that the importance of the last look comes from
 
-    def note(self, report: Mapping[str, object]) -> None:
-        """Keeps a report beside the run."""
+    def importance(self, tensors: Mapping[str, Tensor], wish: Any) -> Generator[dict[str, Tensor]]:
+        """Yields the importance of every entry of these tensors of the network, fp32 and not negative.
+
+        Once, after all batches; where `wish.stable`, also as it stands at looks before. Close it to stop there.
+        """
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A method's choice, under the names that an artefact gives the tensors, and a report to keep beside the run."""
+
+    tensors: dict[str, Tensor]
+    report: dict[str, object] = field(default_factory=dict)
 
 
 def select(importance: Mapping[str, Tensor], shares: Sequence[float], rule: Rule = "topk") -> list[dict[str, Tensor]]:
@@ -85,10 +96,11 @@ def mass(importance: Mapping[str, Tensor], shares: Sequence[float] = SHARES) -> 
     """Returns the part of all importance that the most important entries hold, for several shares of entries."""
     total = sum(float(tensor.double().sum()) for tensor in importance.values())
     count = sum(tensor.numel() for tensor in importance.values())
+    sizes = [max(round(share * count), 1) for share in shares]
+    places = [count - kept for kept in sizes]
+    bounds = order_statistics([tensor.reshape(-1) for tensor in importance.values()], places)
     found = {}
-    for share in shares:
-        kept = max(round(share * count), 1)
-        (least,) = order_statistics([tensor.reshape(-1) for tensor in importance.values()], (count - kept,))
+    for share, kept, least in zip(shares, sizes, bounds, strict=True):
         above = [tensor[tensor > least] for tensor in importance.values()]
         rest = kept - sum(len(each) for each in above)
         found[share] = (sum(float(each.double().sum()) for each in above) + rest * least) / total if total else 0.0

@@ -41,12 +41,32 @@ def test_the_threshold_is_numpys_percentile_to_the_last_bit(values: np.ndarray, 
     assert kept(chosen) == int((values >= wanted).sum())
 
 
-def test_the_threshold_of_three_million_entries() -> None:
+def millions(kind: str) -> np.ndarray:
+    """Returns three million importances: heavy-tailed, and with equals of one kind among them."""
     values = np.random.default_rng(0).random(3_000_000).astype(np.float32) ** 8
-    values[::7] = values[0]
-    for share in (0.1, 0.01, 0.001):
+    if kind == "one value":
+        values[::7] = values[0]
+    if kind == "ties":
+        values = np.round(values, 2)
+    if kind == "zeros":
+        values[np.random.default_rng(1).random(3_000_000) < 0.995] = 0
+    return np.repeat(values[:1_000_000], 3) if kind == "duplicates" else values
+
+
+@pytest.mark.parametrize("kind", ["one value", "ties", "zeros", "duplicates"])
+def test_three_million_entries_as_numpy_ranks_them(kind: str) -> None:
+    """With zeros the thresholds of a tenth and a hundredth are zero: all are kept there, or only those above it."""
+    values = millions(kind)
+    found, shares, ordered = parts(values, 5), (0.1, 0.01, 0.001), np.argsort(-values, kind="stable")
+    published, exact = select(found, shares, "percentile"), select(found, shares)
+    starts = np.cumsum([0, *(len(part) for part in found.values())])[:5]
+    for share, loose, strict in zip(shares, published, exact, strict=True):
         wanted = np.float32(np.percentile(values, (1 - share) * 100))
-        assert np.float32(threshold(parts(values, 5).values(), share)) == wanted
+        assert np.float32(threshold(found.values(), share)) == wanted
+        assert kept(loose) == int((values >= wanted).sum())
+        first = ordered[: round(share * len(values))]
+        places = [strict[name].numpy() + start for name, start in zip(found, starts, strict=True) if name in strict]
+        assert np.array_equal(np.concatenate(places), np.sort(first[values[first] > 0]))
 
 
 @given(importances(), st.sampled_from(SHARES))

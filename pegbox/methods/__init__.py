@@ -1,6 +1,6 @@
 """Methods: one file each, a pure plan of edits at sites."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from pegbox import registry
 from pegbox.delta import Term
 from pegbox.errors import RecipeError
-from pegbox.importance import Probe
+from pegbox.importance import Decided, Probe
 from pegbox.recipe import Search
 from pegbox.sites import Edit, Sites
 
@@ -29,8 +29,12 @@ class Deciding(Protocol):
     def needs_data(self) -> bool:
         """Whether the choice needs gradients of the task."""
 
-    def decide(self, sites: Sites, probe: Probe | None) -> dict[str, Tensor]:
-        """Returns the choice as plain tensors, under the names that an artefact gives them."""
+    @property
+    def basis(self) -> Hashable:
+        """What the choice is made by: methods of candidates that have it in common decide together."""
+
+    def decide(self, sites: Sites, probe: Probe | None, rivals: Sequence[Any]) -> list[Decided]:
+        """Returns the choice of each of these methods of one basis, this one's own among them."""
 
     def settle(self, sites: Sites, choice: Mapping[str, Tensor]) -> Iterator[Edit]:
         """Yields the edits of a choice."""
@@ -81,13 +85,27 @@ def plan(
     return tuple(Term(each.name, _edits(each, sites, choices or {})) for each in methods)
 
 
-def decide(methods: tuple[Chosen, ...], sites: Sites, probe: Probe) -> dict[str, dict[str, Tensor]]:
-    """Returns what the deciding methods of a union choose, by name."""
-    return {
-        each.name: each.method.decide(sites.within(each.blocks), probe if each.method.needs_data else None)
-        for each in methods
-        if isinstance(each.method, Deciding)
-    }
+def decide(unions: Mapping[str, tuple[Chosen, ...]], sites: Sites, probe: Probe) -> dict[str, dict[str, Decided]]:
+    """Returns what the deciding methods of some unions choose, by union and method; each basis is measured once."""
+    found: dict[str, dict[str, Decided]] = {name: {} for name in unions}
+    for group in _rivals(unions):
+        method, blocks = group[0][1].method, group[0][1].blocks
+        assert isinstance(method, Deciding)
+        probed = probe if method.needs_data else None
+        decided = method.decide(sites.within(blocks), probed, [each.method for _, each in group])
+        for (name, each), one in zip(group, decided, strict=True):
+            found[name][each.name] = one
+    return found
+
+
+def _rivals(unions: Mapping[str, tuple[Chosen, ...]]) -> list[list[tuple[str, Chosen]]]:
+    """Returns deciding methods, with their union's name, in groups of the same blocks and basis."""
+    groups: dict[tuple[str, Hashable], list[tuple[str, Chosen]]] = {}
+    for name, union in unions.items():
+        for each in union:
+            if isinstance(each.method, Deciding):
+                groups.setdefault((each.blocks, each.method.basis), []).append((name, each))
+    return list(groups.values())
 
 
 def _edits(each: Chosen, sites: Sites, choices: Mapping[str, Mapping[str, Tensor]]) -> tuple[Edit, ...]:

@@ -17,13 +17,15 @@ class ADTuning:
     """Candidates keep these shares of the blocks' and norms' entries; all but the best are dropped at a rung.
 
     `strive`: the share of training that the competition takes. `batches`: how many the Fisher information comes from,
-    0 for one whole pass as published. `threshold`, `clip` and `values` as of `child`.
+    0 for one whole pass as published. `stable`, `threshold`, `clip` and `values` as of `child`; with `stable` each
+    candidate's choice is that of the batches after which it stays the same.
     """
 
     keep: tuple[float, ...] = (0.1, 0.01, 0.001)
     strive: float = 0.1
     observe: Literal["dev", "dev_loss", "loss"] = "dev"
     batches: int = 64
+    stable: float = 0.0
     threshold: Literal["topk", "percentile"] = "topk"
     clip: Literal["child", "parent"] = "child"
     values: Literal["single", "half"] = "single"
@@ -35,6 +37,7 @@ class ADTuning:
     def search(self, sites: Sites, size: Callable[[str], int], whole: int) -> Search:
         """Returns the competition of children."""
         rest = f'batches={self.batches}, threshold="{self.threshold}", clip="{self.clip}"'
+        rest += f", stable={self.stable}" if self.stable else ""
         rest += ', values="half"' if self.values == "half" else ""
         children = tuple(f"child(keep={share}, {rest})" for share in self.keep)
         return Search(children, (self.strive,), self.observe)

@@ -4,8 +4,9 @@ AD-TUNING (doi:10.21437/Interspeech.2023-1167) takes them for speech networks an
 keeps its value bit for bit; values, optimiser state and artefact hold the chosen entries alone.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Literal
 
 import torch
@@ -14,10 +15,11 @@ from torch import Tensor
 from pegbox import importance
 from pegbox.entries import Entries, places
 from pegbox.errors import RecipeError
-from pegbox.importance import Probe
+from pegbox.importance import Decided, Probe
 from pegbox.sites import Edit, Site, Sites, inside, owned
 
 Held = tuple[Site, str]
+Chosen = dict[str, Tensor]  # flat places by tensor
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,11 @@ class Child:
         """Whether the choice needs gradients of the task."""
         return self.choose in ("fisher", "gradient")
 
+    @property
+    def basis(self) -> Hashable:
+        """What its entries are ranked by, whatever part of them is kept, and how it is trained then."""
+        return replace(self, keep=1.0, scope="network", threshold="topk", clip="child", values="single")
+
     def plan(self, sites: Sites) -> Iterator[Edit]:
         """Yields one edit a tensor: as chosen without data, or on the meta device as many entries as there will be."""
         pool = self._pool(sites)
@@ -72,7 +79,7 @@ class Child:
                     f'child(choose="{self.choose}") looks at data before it can be attached; use it in a recipe '
                     'with pegbox.train, or take choose="magnitude"'
                 )
-            yield from self.settle(sites, self.decide(sites, None))
+            yield from self.settle(sites, self.decide(sites, None, [self])[0].tensors)
             return
         done = kept = 0
         for (site, name), tensor in self._held(sites):
@@ -83,20 +90,16 @@ class Child:
             if len(index):
                 yield inside(site, name, self._entries(tensor, index))
 
-    def decide(self, sites: Sites, probe: Probe | None) -> dict[str, Tensor]:
-        """Returns where the child's entries stand, packed, by tensor."""
+    def decide(self, sites: Sites, probe: Probe | None, rivals: Sequence["Child"]) -> list[Decided]:
+        """Returns for each rival where its entries stand, packed, by tensor; they share one ranking."""
         pool = self._pool(sites)
+        if probe is not None:
+            return self._measured(pool, probe, rivals)
         if self.choose == "random":
-            chosen = {name: torch.arange(tensor.numel(), dtype=torch.int32) for name, tensor in pool.items()}
-        elif probe is None:
-            chosen = self._chosen({name: tensor.detach().float().abs() for name, tensor in pool.items()})
-        else:
-            found = probe.importance(pool, self)
-            chosen = self._chosen(found)
-            probe.note(_report(found, chosen))
-        packed = {name: importance.pack(index, pool[name].numel()) for name, index in chosen.items()}
-        lows = {f"{name}.low": low for name, (low, _) in packed.items()}
-        return lows | {f"{name}.high": high for name, (_, high) in packed.items()}
+            whole = {name: torch.arange(tensor.numel(), dtype=torch.int32) for name, tensor in pool.items()}
+            return [Decided(_packed(whole, pool)) for _ in rivals]
+        sizes = {name: tensor.detach().float().abs() for name, tensor in pool.items()}
+        return [Decided(_packed(chosen, pool)) for chosen in _chosen(rivals, sizes)]
 
     def settle(self, sites: Sites, choice: Mapping[str, Tensor]) -> Iterator[Edit]:
         """Yields one edit for each tensor that has entries in the choice, or for all whose gradients are measured."""
@@ -105,16 +108,22 @@ class Child:
             if len(index) or self.clip == "parent":
                 yield inside(site, name, self._entries(tensor, index))
 
-    def agrees(self, found: Mapping[str, Tensor], before: dict[str, Tensor] | None) -> tuple[bool, dict[str, Tensor]]:
-        """Returns whether the choice by this importance is as `stable` as wished beside an earlier one, and itself."""
-        now = self._chosen(found)
-        return before is not None and importance.overlap(before, now) >= self.stable, now
-
-    def _chosen(self, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        if self.scope == "network":
-            return importance.select(found, [self.keep], self.threshold)[0]
-        alone = (importance.select({name: each}, [self.keep], self.threshold)[0] for name, each in found.items())
-        return {name: index for chosen in alone for name, index in chosen.items()}
+    def _measured(self, pool: Mapping[str, Tensor], probe: Probe, rivals: Sequence["Child"]) -> list[Decided]:
+        """Chooses for each rival by the first look that `stable` is content with, or else by all batches."""
+        decided: dict[int, Decided] = {}
+        before: dict[int, Chosen] = {}
+        with closing(probe.importance(pool, self)) as looks:
+            for found in looks:
+                waiting = [number for number in range(len(rivals)) if number not in decided]
+                now = dict(zip(waiting, _chosen([rivals[number] for number in waiting], found), strict=True))
+                alike = {n: now[n] for n in before if n in now and importance.overlap(before[n], now[n]) >= self.stable}
+                decided |= _told(alike, found, pool, probe.batches)
+                before = now
+                if len(decided) == len(rivals):
+                    break
+        rest = {number: chosen for number, chosen in now.items() if number not in decided}
+        decided |= _told(rest, found, pool, probe.batches)
+        return [decided[number] for number in range(len(rivals))]
 
     def _entries(self, tensor: Tensor, index: Tensor) -> Entries:
         thinned = self.keep if self.choose == "random" else 1.0
@@ -136,9 +145,44 @@ def _key(site: Site, tensor: str) -> str:
     return f"{site.name}:{tensor}".replace(".", "/")
 
 
-def _report(found: Mapping[str, Tensor], chosen: Mapping[str, Tensor]) -> dict[str, object]:
-    """Returns how importance is distributed: the part of it that the most important entries hold, and where it lies."""
-    total = sum(float(each.double().sum()) for each in found.values())
+def _chosen(rivals: Sequence[Child], found: Mapping[str, Tensor]) -> list[Chosen]:
+    """Returns each rival's choice; those of one rule come from one selection."""
+    shares = sorted({each.keep for each in rivals})
+    rules = {
+        (each.scope, each.threshold): [found] if each.scope == "network" else [{name: t} for name, t in found.items()]
+        for each in rivals
+    }
+    chosen = {}
+    for (scope, rule), parts in rules.items():
+        selected = [importance.select(part, shares, rule) for part in parts]
+        for share, own in zip(shares, zip(*selected, strict=True), strict=True):
+            chosen[scope, rule, share] = {name: index for part in own for name, index in part.items()}
+    return [chosen[each.scope, each.threshold, each.keep] for each in rivals]
+
+
+def _packed(chosen: Chosen, pool: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    packed = {name: importance.pack(index, pool[name].numel()) for name, index in chosen.items()}
+    lows = {f"{name}.low": low for name, (low, _) in packed.items()}
+    return lows | {f"{name}.high": high for name, (_, high) in packed.items()}
+
+
+def _told(
+    choices: Mapping[int, Chosen], found: Mapping[str, Tensor], pool: Mapping[str, Tensor], batches: int
+) -> dict[int, Decided]:
+    """Returns choices by one importance as an artefact names them, with its distribution."""
+    if not choices:
+        return {}
+    mass = {f"{share:g}": part for share, part in importance.mass(found).items()}
+    parts = {name: float(each.double().sum()) for name, each in found.items()}
+    return {
+        number: Decided(_packed(chosen, pool), {"batches": batches, "mass": mass, **_tables(parts, found, chosen)})
+        for number, chosen in choices.items()
+    }
+
+
+def _tables(parts: Mapping[str, float], found: Mapping[str, Tensor], chosen: Chosen) -> dict[str, object]:
+    """Returns by block and by role the share of importance, the number of entries, and how many were chosen."""
+    total = sum(parts.values())
     tables: dict[str, dict[str, list[float]]] = {"block": {}, "role": {}}
     for name, each in found.items():
         block, _, role = name.partition("/")
@@ -146,7 +190,7 @@ def _report(found: Mapping[str, Tensor], chosen: Mapping[str, Tensor]) -> dict[s
         keys = {"block": block if inner else "outside", "role": (role if inner else name).rpartition(":")[0]}
         for table, key in keys.items():
             row = tables[table].setdefault(key, [0.0, 0, 0])
-            row[0] += float(each.double().sum()) / total if total else 0.0
+            row[0] += parts[name] / total if total else 0.0
             row[1] += each.numel()
             row[2] += len(chosen.get(name, ()))
-    return {"mass": {f"{share:g}": part for share, part in importance.mass(found).items()}, **tables}
+    return dict(tables)

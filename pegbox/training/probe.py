@@ -1,7 +1,7 @@
 """Importance of a network's own entries from the task's gradients, measured once before training."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -35,42 +35,28 @@ class Probe:
 
     def __init__(self, model: Tuned, rows: Sequence[Row], train: Train, seed: int) -> None:
         self.model, self.rows, self.train, self.seed = model, rows, train, seed
-        self.reports: list[dict[str, object]] = []
         self.batches = 0
-        self._known: dict[tuple[object, ...], dict[str, Tensor]] = {}
 
-    def note(self, report: Mapping[str, object]) -> None:
-        """Keeps a report on an importance."""
-        self.reports.append({"batches": self.batches, **report})
+    def importance(self, tensors: Mapping[str, Tensor], wish: Any) -> Generator[dict[str, Tensor]]:
+        """Yields the mean square of each entry's gradient over batches (or clips), or its mean's size; fp32.
 
-    def importance(self, tensors: Mapping[str, Tensor], wish: Any) -> dict[str, Tensor]:
-        """Returns the mean square of each entry's gradient over batches (or clips), or its mean's size; fp32.
-
-        The gradient of each tensor is first clipped to `wish.tensor_clip`. Equal wishes are measured once.
+        The gradient of each tensor is first clipped to `wish.tensor_clip`.
 
         Raises:
             NonFiniteError: naming the tensor whose gradient is not finite.
         """
-        until = (wish.stable, wish.keep) if wish.stable else ()
-        key = (*tensors, wish.choose, wish.batches, wish.examples, wish.tensor_clip, *until)
-        if key not in self._known:
-            self._known[key] = self._measure(tensors, wish)
-        return self._known[key]
-
-    def _measure(self, tensors: Mapping[str, Tensor], wish: Any) -> dict[str, Tensor]:
         total = {name: torch.zeros_like(tensor, dtype=torch.float32) for name, tensor in tensors.items()}
-        before, power = None, 2 if wish.choose == "fisher" else 1
-        self.batches = 0
-        with _gathered(tensors, total, power, wish.tensor_clip):
+        self.batches = looked = 0
+        with _gathered(tensors, total, 2 if wish.choose == "fisher" else 1, wish.tensor_clip):
             for group in self._groups(wish.examples == "each", wish.batches):
                 self._loss(group).backward()  # type: ignore[no-untyped-call]
                 self.model.zero_grad(set_to_none=True)
                 self.batches += 1
                 if wish.stable and self.batches >= _FIRST_LOOK and self.batches & (self.batches - 1) == 0:
-                    agreed, before = wish.agrees({name: each.abs() for name, each in total.items()}, before)
-                    if agreed:
-                        break
-        return {name: each.div_(self.batches).abs_() for name, each in total.items()}
+                    looked = self.batches
+                    yield {name: (each / looked).abs_() for name, each in total.items()}
+        if not looked or looked < self.batches:
+            yield {name: each.div_(self.batches).abs_() for name, each in total.items()}
 
     def _groups(self, alone: bool, most: int) -> Iterator[list[Row]]:
         heard = drawn(self.rows, self.model.task, self.train, self.seed, 0)
@@ -110,11 +96,11 @@ def decide(
         model = model_of(recipes[names[0]])
         try:
             probe = Probe(model.train(), data.rows["train"], recipes[names[0]].train, seed)
-            for name in names:
-                found = methods.decide(methods.parse(recipes[name].method), model.backbone.sites(), probe)
-                tensors |= {f"{name}:{m}:{key}": each for m, choice in found.items() for key, each in choice.items()}
-                if probe.reports:
-                    reports[recipes[name].method] = probe.reports[-1]
+            unions = {name: methods.parse(recipes[name].method) for name in names}
+            for name, found in methods.decide(unions, model.backbone.sites(), probe).items():
+                for method, one in found.items():
+                    tensors |= {f"{name}:{method}:{key}": each for key, each in one.tensors.items()}
+                    reports |= {recipes[name].method: one.report} if one.report else {}
         finally:
             model.delta.detach()
         batches += probe.batches
