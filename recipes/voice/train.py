@@ -1,7 +1,8 @@
 """Trains the small synthesis network: `python recipes/voice/train.py --out DIR`.
 
 FastSpeech 2 with Conformer blocks on six voices of eSpeak NG, with eSpeak's own durations. Goes on from the last
-checkpoint in DIR; `--export FOLDER` writes the checkpoint in half precision, as Pegbox loads it.
+checkpoint in DIR; `--export FOLDER` writes the checkpoint in half precision, as Pegbox loads it, and prints for each
+voice the mel-cepstral distortion of sentences that it has not learnt, of Mel frames, warped (docs/synthesis.md).
 """
 
 import argparse
@@ -18,16 +19,19 @@ import torch
 from torch import Tensor, nn
 from transformers import FastSpeech2ConformerConfig, FastSpeech2ConformerModel
 
+from pegbox.backbones import load_speaker
 from pegbox.corpora.synthetic import _text
 from pegbox.corpora.synthetic._espeak import Spoken, Synthesizer, Voice, bare
-from pegbox.mel import Analysis
-from pegbox.training.script import PAUSE, Line, Raw, Script, raw
+from pegbox.mel import Analysis, cepstra
+from pegbox.tasks._speech_scores import warped
+from pegbox.training.script import PAUSE, Line, Raw, Script, paused, raw, script_of
 
 VOICES: Final = ("m3", "f4", "m7", "Alex", "Annie", "Denis")
 LANGUAGE: Final = "en-us"
 WORDS: Final = Path(__file__).parent.parent / "tiny" / "words.txt"
 ANALYSIS: Final = Analysis()
 CLIPS: Final = 12  # a step
+NEW: Final = 10  # sentences that judge it
 PEAK: Final = 2e-3
 
 
@@ -76,6 +80,8 @@ def main() -> None:
     found = [(voice, Raw(**clip)) for voice, clip in torch.load(kept, weights_only=True)]
     if given.export:
         export(script(found), given.out, given.export)
+        draw = np.random.default_rng(given.seed)
+        judge(given.export, {text for _ in VOICES for text in texts(given.texts, draw)})
     else:
         train(found, given.out, given.minutes * 60, given.seed)
 
@@ -174,6 +180,24 @@ def export(known: Script, out: Path, folder: Path) -> None:
         "energy": known.energy,
     }
     (folder / "preprocessor_config.json").write_text(json.dumps(told, ensure_ascii=False, indent=1) + "\n")
+
+
+def judge(folder: Path, learnt: set[str]) -> None:
+    """Prints each voice's distortion of new sentences, whose durations are the network's own."""
+    speaker, speech, draw = load_speaker(str(folder)), Synthesizer(), np.random.default_rng(99)
+    drawn = (_text.sentence(draw, LANGUAGE) for _ in range(200))
+    new = list(dict.fromkeys(text for text in drawn if text not in learnt))[:NEW]
+    known = script_of(speaker)
+    for number, timbre in enumerate(VOICES):
+        found = []
+        for text in new:
+            spoken = speech.say(text, Voice(LANGUAGE, timbre))
+            times = [(bare(symbol), start, end) for symbol, start, end in spoken.phonemes]
+            whole = paused(times, len(spoken.wave) / ANALYSIS.rate, 2 * ANALYSIS.seconds)
+            mel, _ = speaker.speak(known.numbers([unit for unit, _, _ in whole], text), number)
+            pair = known.logarithms(mel), ANALYSIS.log_mel(spoken.wave)
+            found.append(warped(*(cepstra(each).numpy() for each in pair)))
+        print(f"{timbre}: {np.mean(found):.2f} dB over {len(found)} sentences", flush=True)
 
 
 def _batch(lines: list[tuple[int, Line]], draw: np.random.Generator) -> dict[str, Tensor]:
