@@ -237,6 +237,7 @@ def _train(made: recipe_.Recipe, out: Path | None, as_json: bool) -> None:
         raise RecipeError("say where the run goes with --out DIR")
     from pegbox import run
     from pegbox.progress import Display, print_result
+    from pegbox.training.crew import part
 
     first = _first()
     try:
@@ -249,6 +250,7 @@ def _train(made: recipe_.Recipe, out: Path | None, as_json: bool) -> None:
         _print_json(result)
     elif first:
         print_result(result, out)
+    part()
 
 
 def _first() -> bool:

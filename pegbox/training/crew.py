@@ -133,6 +133,12 @@ def accelerator() -> Accelerator:
     return Accelerator(cpu=on_cpu, kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)])
 
 
+def part() -> None:
+    """Ends what the processes of a run share: its threads must not outlive the interpreter that they call."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 def default_device() -> torch.device:
     """Returns where this process computes: a GPU where there is one."""
     device: torch.device = accelerator().device
