@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from hashlib import blake2b
 from math import isfinite
 from pathlib import Path
 from types import MappingProxyType
@@ -15,6 +14,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from pegbox import places
 from pegbox.errors import CorpusError
 
 Wave = np.ndarray[tuple[int], np.dtype[np.float32]]
@@ -67,7 +67,7 @@ def info(path: str | Path) -> Info:
 def digest(path: str | Path) -> str:
     """Returns the identity of a file's bytes."""
     try:
-        return blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
+        return places.digest(Path(path))
     except (OSError, ValueError) as problem:  # ValueError: a name with a null byte
         raise CorpusError(f"{path}: cannot be read ({problem}); correct the path") from None
 

@@ -1,7 +1,6 @@
 """Clips without their silent parts, cut where SoX's `silence` cuts; copies are kept among what can be made again."""
 
 import os
-import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,6 +17,7 @@ from filelock import FileLock
 from pegbox import audio
 from pegbox.audio import Wave
 from pegbox.errors import CorpusError
+from pegbox.places import room
 from pegbox.rows import Row, seconds, wave
 
 _WINDOW: Final = 50  # of which so many are a second
@@ -118,7 +118,7 @@ def _copied(row: Row, place: Path) -> Row:
 
 def _refuse_full(folder: Path, rows: Sequence[Row]) -> None:
     need = sum(4 * seconds(row) * audio.info(row.audio).rate for row in rows)
-    free = shutil.disk_usage(folder).free
+    free = room(folder)
     if need > free:
         raise CorpusError(
             f"{folder}: clips without silence take up to {need / 1e9:.2f} GB, and {free / 1e9:.2f} GB are free; make "

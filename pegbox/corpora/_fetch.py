@@ -20,6 +20,7 @@ from filelock import FileLock
 from pegbox import registry
 from pegbox.corpora import _volumes
 from pegbox.errors import CorpusError, RecipeError, nearest
+from pegbox.places import room
 
 STATE: Final = ".pegbox"  # in the root: downloads, what is being unpacked, and a receipt an archive
 _CHUNK: Final = 1 << 20
@@ -123,7 +124,7 @@ def _refuse_full(place: Path, wanted: Sequence[Archive]) -> None:
     pieces = [piece for each in wanted for piece in each.pieces]
     there = [any((folder / piece.file).is_file() for folder in (place, place / STATE)) for piece in pieces]
     need = sum(piece.size * (1 if lies else 2) for piece, lies in zip(pieces, there, strict=True))
-    free = shutil.disk_usage(place).free
+    free = room(place)
     if free < need:
         raise CorpusError(f"{place}: {_gigabytes(free)} free, at least {_gigabytes(need)} needed; make room")
 

@@ -89,8 +89,8 @@ class Speaks(Protocol):
     """A task whose network makes speech of text, and has a loss of its own."""
 
     @property
-    def voice(self) -> int:
-        """Which of the network's voices speaks, before anything is tuned."""
+    def voice(self) -> int | Literal["nearest"]:
+        """Which of the network's voices speaks, before anything is tuned; "nearest" is found on training clips."""
 
     @property
     def embedding(self) -> str:

@@ -23,8 +23,9 @@ class Synthesize:
 
     With `align` clips may lack `times`: the network as it is says the units of `label`, or else of `text`, and dynamic
     time warping carries its times over to the recording.
-    `voice` is which of the network's own voices speaks, and is tuned to the corpus's; `embedding` is a .npy file with
-    what tells a network such as SpeechT5 the voice. Nothing is trained beside the method. The best step is chosen by
+    `voice` is which of the network's own voices speaks, and is tuned to the corpus's: a number, or "nearest", that
+    whose loss on clips of the training split is lowest before anything is tuned. `embedding` is a .npy file with what
+    tells a network such as SpeechT5 the voice. Nothing is trained beside the method. The best step is chosen by
     `mel_mcd`, the distortion of the frames that the network makes, before they become sound; one that speaks frame
     after frame is told the recording's before each of them. `mcd`, `mcd_unwarped`, `log_f0_rmse` and `voicing_error`
     are of the sound, `duration_error` is the mean difference of a unit's length in milliseconds. `verifier` and
@@ -34,7 +35,7 @@ class Synthesize:
     """
 
     label: str = "phonemes"
-    voice: int = 0
+    voice: int | Literal["nearest"] = "nearest"
     align: bool = False
     text: str = "transcript"
     embedding: str = ""
@@ -48,7 +49,7 @@ class Synthesize:
     pools: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if self.voice < 0:
+        if isinstance(self.voice, int) and self.voice < 0:
             raise RecipeError(f"synthesize(voice={self.voice}): voices are counted from 0")
 
     @property

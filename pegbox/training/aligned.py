@@ -44,11 +44,10 @@ def aligned(rows: Sequence[Row], speaker: Speaker, task: Task, cache: str) -> li
         return list(rows)
     folder = Path(cache or cache_folder()) / "times"
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{speaker.digest}-{task.voice}.jsonl"
+    voice = task.voice if isinstance(task.voice, int) else 0  # the nearest is not known before there are times
+    path = folder / f"{speaker.digest}-{voice}.jsonl"
     with FileLock(path.with_suffix(".lock")):
-        found = _fill(
-            path, {row.id: _key(row, *named) for row in lacking}, lacking, _Aligner(speaker, task.voice, *named)
-        )
+        found = _fill(path, {row.id: _key(row, *named) for row in lacking}, lacking, _Aligner(speaker, voice, *named))
     return [replace(row, labels={**row.labels, **found[row.id]}) if row.id in found else row for row in rows]
 
 

@@ -1,9 +1,9 @@
 """What a run asks beside its own network, by content: a vocoder, a voice, a tokenizer, finished runs, files."""
 
 from collections.abc import Mapping
-from hashlib import blake2b, file_digest
 from pathlib import Path
 
+from pegbox import places
 from pegbox.errors import WeightsError
 from pegbox.tasks import Reads, Task
 
@@ -36,12 +36,6 @@ class Beside:
         """
         for name, path in task.reads.items() if isinstance(task, Reads) else ():
             try:
-                self.take(name, digest_of(Path(path)), path)
+                self.take(name, places.digest(Path(path)), path)
             except OSError as problem:
                 raise WeightsError(f"{path}: the {name} cannot be read ({problem.strerror}); put it back") from None
-
-
-def digest_of(file: Path) -> str:
-    """Returns the identity of a file's bytes."""
-    with file.open("rb") as opened:
-        return file_digest(opened, lambda: blake2b(digest_size=16)).hexdigest()

@@ -6,7 +6,6 @@ through memory maps. Any number of processes may fill it at once: no clip is com
 """
 
 import json
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -22,6 +21,7 @@ from pegbox import audio
 from pegbox import rows as rows_
 from pegbox.backbones import Backbone
 from pegbox.errors import PegboxError
+from pegbox.places import room
 from pegbox.rows import Row
 from pegbox.training.claims import Claims
 from pegbox.training.model import mean_over_time
@@ -91,10 +91,7 @@ class StateCache:
 
     def check_room(self, size: int) -> None:
         """Refuses to start filling a disk that is too small."""
-        place = self.folder
-        while not place.exists():
-            place = place.parent
-        free = shutil.disk_usage(place).free
+        free = room(self.folder)
         if size > free:
             raise PegboxError(
                 f"{self.folder}: the cache needs {size / 1e9:.2f} GB and the disk has {free / 1e9:.2f} GB free; "

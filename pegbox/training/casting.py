@@ -49,18 +49,19 @@ def primer_of(speaker: Speaker) -> Primer:
 
 
 def voice_of(speaker: Speaker, task: Speaks) -> Voice:
-    """Returns the voice that a task names: its number, or the embedding in its file, (width,).
+    """Returns the voice that a task names: its number, 0 while the nearest is unknown, or an embedding, (width,).
 
     Raises:
         RecipeError: a voice that the network has not, no embedding where it wants one, or another than it wants.
     """
-    if task.voice >= speaker.voices:
-        raise RecipeError(f"synthesize(voice={task.voice}): the network has {speaker.voices} voices, counted from 0")
+    voice = task.voice if isinstance(task.voice, int) else 0
+    if voice >= speaker.voices:
+        raise RecipeError(f"synthesize(voice={voice}): the network has {speaker.voices} voices, counted from 0")
     width, option = speaker.lessons.embedding(speaker.config), f"synthesize(embedding={task.embedding!r})"
     if not width and task.embedding:
         raise RecipeError(f"{option}: {speaker.family.name} has voices by number and takes no embedding; leave it out")
     if not width:
-        return task.voice
+        return voice
     if not task.embedding:
         raise RecipeError(
             f"{speaker.family.name} is told its voice by {width} numbers, a speaker's embedding; name a .npy file with "

@@ -10,11 +10,12 @@ import numpy as np
 import soundfile
 from rapidfuzz.distance import Levenshtein
 
+from pegbox import places
 from pegbox.recipe import Recipe
 from pegbox.rows import Row
 from pegbox.silence import audible
 from pegbox.tasks import Asks, Prediction, Task
-from pegbox.training.beside import Beside, digest_of
+from pegbox.training.beside import Beside
 from pegbox.training.kept import ARTEFACT, read
 from pegbox.training.model import Tuned
 from pegbox.training.prepare import heard
@@ -47,7 +48,7 @@ class Critics:
     def _model(self, name: str) -> tuple[Tuned, Recipe]:
         if name not in self._models:
             folder, recipe, _ = read(Path(self._asked[name]))
-            self._beside.take(f"run of {name}", digest_of(folder / ARTEFACT), str(folder))
+            self._beside.take(f"run of {name}", places.digest(folder / ARTEFACT), str(folder))
             self._models[name] = open_model(folder, recipe), recipe
         return self._models[name]
 

@@ -136,7 +136,8 @@ class Trainer:
     def tune(self, rows: Sequence[Row]) -> None:
         """Ends training: lets a task choose on the validation split what it does so, and decode at leisure."""
         task = self.model.task
-        self.model.choose(task.tune(self.evaluate(rows)) if isinstance(task, Tunes) else {})
+        found = task.tune(self.evaluate(rows)) if isinstance(task, Tunes) else {}
+        self.model.choose(self.model.chosen | found)
 
     @torch.no_grad()
     def _look(self, rows: Sequence[Row], with_loss: bool) -> tuple[list[Prediction], float]:

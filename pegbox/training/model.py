@@ -63,7 +63,7 @@ class Tuned(nn.Module):
         self.head = task.head(delta.side.width if delta.side else backbone.width, vocabulary)
 
     def choose(self, options: Mapping[str, Any]) -> None:
-        """Ends training for the task: takes over its options that were chosen on the validation split."""
+        """Takes over options of the task: found before training, or chosen on the validation split when it is over."""
         self.chosen, self.task = dict(options), tuned(self.task, options)
 
     def train(self, mode: bool = True) -> "Tuned":

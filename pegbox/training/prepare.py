@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
@@ -31,10 +31,11 @@ _FOLD_VALID: Final = 0.125  # share of the other folds held out for validation
 
 @dataclass(frozen=True)
 class Data:
-    """The rows of one trial by split, and the task's outputs."""
+    """The rows of one trial by split, the task's outputs, and options of it that were found on the training split."""
 
     rows: dict[str, list[Row]]
     vocabulary: tuple[str, ...]
+    found: dict[str, int] = field(default_factory=dict)
 
     @property
     def all(self) -> list[Row]:

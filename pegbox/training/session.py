@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -25,6 +26,7 @@ from pegbox.training.prepare import (
     heard,
     loader,
 )
+from pegbox.training.speaking import found_of
 
 
 class Shelf:
@@ -89,12 +91,17 @@ class Session:
         rows = heard(corpus_rows(self.recipe, fold), self.recipe, cut_folder(cache))
         if isinstance(self.backbone, Speaker):
             rows = aligned(rows, self.backbone, self.task, cache)
-        return data_of(rows, self.task, self.backbone, self.recipe.train.longer_than)
+        data = data_of(rows, self.task, self.backbone, self.recipe.train.longer_than)
+        if isinstance(self.backbone, Speaker):
+            data = replace(data, found=found_of(self.backbone, self.task, data.rows["train"]))
+        return data
 
     def model(self, recipe: Recipe, data: Data, seed: int, choices: Choices | None) -> Tuned:
         """Returns a fresh model of a recipe with one method, its numbers drawn from the seed."""
         torch.manual_seed(seed)
         model = assemble(recipe, self.backbone, self.task, data.vocabulary, choices)
+        if data.found:
+            model.choose(data.found)
         return model.to(self.accelerator.device)
 
 

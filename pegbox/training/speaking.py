@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from pegbox.backbones import Speaker, Spoken, Taught, load_vocoder, vocoder_digest
+from pegbox import places
+from pegbox.backbones import Speaker, Spoken, Taught, Voice, load_vocoder, vocoder_digest
 from pegbox.errors import RecipeError
 from pegbox.mel import cepstra
 from pegbox.rows import Row
-from pegbox.tasks import Heard, Prediction, Speaks, Vocodes
-from pegbox.training.beside import Beside, digest_of
+from pegbox.tasks import Heard, Prediction, Speaks, Task, Vocodes
+from pegbox.training.beside import Beside
 from pegbox.training.casting import primer_of, voice_of
 from pegbox.training.critics import Critics
 from pegbox.training.feed import Feed
@@ -24,6 +25,7 @@ from pegbox.training.script import Line
 from pegbox.training.texts import Texts
 
 SILENCE: Final = 1e-3  # amplitudes in a Mel band below it count as that in scores
+_AUDITION: Final = 16  # training clips by which the nearest voice is found
 
 
 class Speaking:
@@ -95,7 +97,7 @@ class Speaking:
         if self._vocoder is not None:
             self.beside.take("vocoder", vocoder_digest(self._vocoder), vocoder)
         if self.task.embedding:
-            self.beside.take("embedding", digest_of(Path(self.task.embedding)), self.task.embedding)
+            self.beside.take("embedding", places.digest(Path(self.task.embedding)), self.task.embedding)
         if isinstance(self.primer, Texts):
             self.beside.take("tokenizer", self.primer.digest, self.speaker.source)
 
@@ -127,16 +129,7 @@ class Speaking:
         return Spoken(x.cpu(), None if frames is None else frames.cpu())
 
     def _taught(self, group: Sequence[Row]) -> Taught:
-        lines = [self._line(row) for row in group]
-
-        def padded(name: str) -> Tensor:
-            parts = [getattr(line, name) for line in lines]
-            value = float("nan") if name in ("mel", "wave") else 0
-            return pad_sequence(parts, batch_first=True, padding_value=value).to(self._device)
-
-        counts = torch.tensor([len(line.units) for line in lines], device=self._device)
-        learnt = {name: padded(name) for name in self.speaker.lessons.learns}
-        return Taught(padded("units"), counts, self._voice, **learnt)
+        return _taught(self.speaker, [self._line(row) for row in group], self._voice)
 
     def _line(self, row: Row) -> Line:
         if row.id not in self._lines:
@@ -146,3 +139,32 @@ class Speaking:
     @property
     def _device(self) -> torch.device:
         return next(self.speaker.core.parameters()).device
+
+
+@torch.no_grad()
+def found_of(speaker: Speaker, task: Task, rows: Sequence[Row]) -> dict[str, int]:
+    """Returns the task's options that are found before training: the voice of lowest loss on some training clips."""
+    if not isinstance(task, Speaks) or isinstance(task.voice, int) or speaker.lessons.embedding(speaker.config):
+        return {}
+    primer, feed = primer_of(speaker), Feed(speaker, None)
+    some = rows[:: max(1, len(rows) // _AUDITION)][:_AUDITION]
+    lines = [primer.learnt(row, task, feed.wave(row)) for row in some]
+
+    def misfit(voice: int) -> float:
+        with speaker.steady():
+            return sum(float(speaker.loss(_taught(speaker, [line], voice))) for line in lines)
+
+    return {"voice": min(range(speaker.voices), key=misfit)}
+
+
+def _taught(speaker: Speaker, lines: Sequence[Line], voice: Voice) -> Taught:
+    device = next(speaker.core.parameters()).device
+
+    def padded(name: str) -> Tensor:
+        parts = [getattr(line, name) for line in lines]
+        value = float("nan") if name in ("mel", "wave") else 0
+        return pad_sequence(parts, batch_first=True, padding_value=value).to(device)
+
+    counts = torch.tensor([len(line.units) for line in lines], device=device)
+    learnt = {name: padded(name) for name in speaker.lessons.learns}
+    return Taught(padded("units"), counts, voice, **learnt)
