@@ -77,33 +77,62 @@ def threshold(tensors: Iterable[Tensor], share: float) -> float:
 
 def order_statistics(tensors: Sequence[Tensor], places: Sequence[int]) -> list[float]:
     """Returns the entries that stand at these places (from 0) when all are sorted upwards; none may be negative."""
-    highs = sum(_counts(_bits(tensor) >> 16, _HALF // 2) for tensor in tensors)
-    ends = torch.as_tensor(highs).cumsum(0)
-    found = []
-    for place in places:
-        upper = int(torch.searchsorted(ends, place, right=True))
-        before = int(ends[upper - 1]) if upper else 0
-        lows = torch.zeros(_HALF, dtype=torch.long)
-        for tensor in tensors:
-            bits = _bits(tensor)
-            lows += _counts(bits[(bits >> 16) == upper] & (_HALF - 1), _HALF)
-        lower = int(torch.searchsorted(lows.cumsum(0), place - before, right=True))
-        found.append(np.array([upper << 16 | lower], dtype=np.int32).view(np.float32)[0].item())
-    return found
+    return [rank.value for rank in _ranked(tensors, places)]
 
 
 def mass(importance: Mapping[str, Tensor], shares: Sequence[float] = SHARES) -> dict[float, float]:
     """Returns the part of all importance that the most important entries hold, for several shares of entries."""
-    total = sum(float(tensor.double().sum()) for tensor in importance.values())
-    count = sum(tensor.numel() for tensor in importance.values())
+    tensors = [tensor.detach().reshape(-1) for tensor in importance.values()]
+    count = sum(len(tensor) for tensor in tensors)
     sizes = [max(round(share * count), 1) for share in shares]
-    places = [count - kept for kept in sizes]
-    bounds = order_statistics([tensor.reshape(-1) for tensor in importance.values()], places)
+    sums = torch.zeros(_HALF // 2, dtype=torch.float64)
+    for tensor in tensors:
+        sums += torch.bincount(_bits(tensor) >> 16, tensor.double(), _HALF // 2).cpu()
+    total, above = float(sums.sum()), sums.flip(0).cumsum(0).flip(0)
     found = {}
-    for share, kept, least in zip(shares, sizes, bounds, strict=True):
-        above = [tensor[tensor > least] for tensor in importance.values()]
-        rest = kept - sum(len(each) for each in above)
-        found[share] = (sum(float(each.double().sum()) for each in above) + rest * least) / total if total else 0.0
+    for share, kept, rank in zip(shares, sizes, _ranked(tensors, [count - each for each in sizes]), strict=True):
+        lows = torch.arange(rank.lower + 1, _HALF, dtype=torch.int32)
+        near = (rank.lows[rank.lower + 1 :] * (lows | rank.upper << 16).view(torch.float32).double()).sum()
+        higher = float(near) + (float(above[rank.upper + 1]) if rank.upper + 1 < len(above) else 0.0)
+        found[share] = (higher + (kept - rank.larger) * rank.value) / total if total else 0.0
+    return found
+
+
+@dataclass(frozen=True)
+class _Rank:
+    """An entry by the two halves of its bits, how many entries are larger, and how many share its upper half, by the
+    lower one."""
+
+    upper: int
+    lower: int
+    larger: int
+    lows: Tensor  # (65,536,)
+
+    @property
+    def value(self) -> float:
+        return float(np.array([self.upper << 16 | self.lower], dtype=np.int32).view(np.float32)[0])
+
+
+def _ranked(tensors: Sequence[Tensor], places: Sequence[int]) -> list[_Rank]:
+    """Returns the entries at these places when all are sorted upwards: two looks at each tensor, whatever the number of
+    places; the second takes only those that share the upper half of their bits with one of them."""
+    highs = torch.as_tensor(sum(_counts(_bits(tensor) >> 16, _HALF // 2) for tensor in tensors))
+    ends = highs.cumsum(0)
+    uppers = [int(torch.searchsorted(ends, place, right=True)) for place in places]
+    near = torch.zeros(_HALF // 2, dtype=torch.bool)
+    near[uppers] = True
+    lows = {upper: torch.zeros(_HALF, dtype=torch.long) for upper in uppers}
+    for tensor in tensors:
+        bits = _bits(tensor)
+        bits = bits[near.to(bits.device)[bits >> 16]]
+        for upper, counts in lows.items():
+            counts += _counts(bits[(bits >> 16) == upper] & (_HALF - 1), _HALF)
+    found = []
+    for place, upper in zip(places, uppers, strict=True):
+        inside = lows[upper].cumsum(0)
+        lower = int(torch.searchsorted(inside, place - int(ends[upper] - highs[upper]), right=True))
+        larger = int(ends[-1] - ends[upper] + inside[-1] - inside[lower])
+        found.append(_Rank(upper, lower, larger, lows[upper]))
     return found
 
 

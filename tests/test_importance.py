@@ -146,3 +146,12 @@ def test_places_take_few_bits() -> None:
 def test_mass_is_the_part_of_the_most_important() -> None:
     found = mass({"a": torch.tensor([8.0, 0.0, 1.0]), "b": torch.tensor([1.0])}, (0.25, 0.5, 1.0))
     assert found == pytest.approx({0.25: 0.8, 0.5: 0.9, 1.0: 1.0})
+
+
+@given(importances())
+@settings(deadline=None, max_examples=100)
+def test_mass_equals_the_sum_of_what_is_sorted(values: np.ndarray) -> None:
+    whole = values.astype(np.float64).sum()
+    ordered = np.sort(values)[::-1].astype(np.float64)
+    wanted = {share: ordered[: max(round(share * len(values)), 1)].sum() for share in SHARES}
+    assert mass(parts(values), SHARES) == pytest.approx({k: v / whole if whole else 0.0 for k, v in wanted.items()})
