@@ -173,7 +173,7 @@ def _told(
     if not choices:
         return {}
     mass = {f"{share:g}": part for share, part in importance.mass(found).items()}
-    parts = {name: float(each.double().sum()) for name, each in found.items()}
+    parts = {name: float(each.sum(dtype=torch.float64)) for name, each in found.items()}
     return {
         number: Decided(_packed(chosen, pool), {"batches": batches, "mass": mass, **_tables(parts, found, chosen)})
         for number, chosen in choices.items()
