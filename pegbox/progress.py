@@ -135,6 +135,9 @@ def print_result(result: dict[str, Any], folder: Path) -> None:
         parts.add_row(part, f"{parameters[part]:,}", f"{parameters[part] / parameters['backbone']:.4%}")
     console.print(parts)
     _print_search(console, result)
+    found = [", ".join(f"{name} {value}" for name, value in each.get("chosen", {}).items()) for each in trials]
+    if any(found):
+        console.print(f"chosen for the task: {'; '.join(found)}")
     console.print("seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in seconds.items()))
     console.print(f"artefact {result['artefact_bytes']:,} bytes, peak memory {result['peak_memory_mb']:,.0f} MB")
 

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 import pegbox
 from pegbox.backbones import Speaker
+from pegbox.progress import print_result
 from pegbox.recipe import make
 from pegbox.run import open_model, speaking
 from pegbox.surgery import read_tensors
@@ -87,3 +88,9 @@ def test_candidates_of_a_search_share_the_voice(network: Path, units: Path, tmp_
     settings = settings_of(network, units, search=search)
     del settings["method"]
     assert pegbox.train(settings, tmp_path / "run")["chosen"] == {"voice": 1}
+
+
+def test_show_tells_the_voice(network: Path, units: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = pegbox.train(settings_of(network, units), tmp_path / "run")
+    print_result(result, tmp_path / "run")
+    assert "chosen for the task: voice 1" in capsys.readouterr().out
