@@ -341,6 +341,12 @@ def test_too_little_room_is_said_before_anything_is_asked_for(installed, server,
     assert server.asked == []
 
 
+def test_a_python_without_the_guard_unpacks_no_tar(installed, server, tmp_path, monkeypatch):
+    monkeypatch.delattr(tarfile, "data_filter")
+    with pytest.raises(CorpusError, match=r"cannot be unpacked.*3\.11\.4"):
+        corpora.fetch("mini", tmp_path / "data", ["dev-clean"])
+
+
 def test_a_root_that_is_no_folder_is_refused(installed, tmp_path):
     with pytest.raises(CorpusError, match="data: cannot be written to"):
         corpora.fetch("mini", text(tmp_path / "data", "x"), ["dev-clean"])

@@ -205,6 +205,8 @@ def unpack(packed: Sequence[Path], stage: Path) -> None:
         tarfile.TarError, zipfile.BadZipFile: it is neither, is torn, or holds a name that leads out of the folder.
     """
     if not zipfile.is_zipfile(packed[-1]):
+        if not hasattr(tarfile, "data_filter"):
+            raise tarfile.TarError("Python below 3.11.4 unpacks without a guard against names that lead outside")
         with tarfile.open(packed[-1]) as tar:
             tar.extractall(stage, filter="data")  # refuses names, links and devices that lead outside
         return
