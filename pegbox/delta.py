@@ -18,7 +18,7 @@ from pegbox import hooks
 from pegbox.entries import Entries, train_inside
 from pegbox.errors import RecipeError, WeightsError
 from pegbox.hooks import Undo
-from pegbox.sites import Edit, Mixing, Reframing, Side, Site
+from pegbox.sites import BELOW, Edit, Mixing, Reframing, Side, Site
 
 _carrying: Final[WeakSet[nn.Module]] = WeakSet()
 
@@ -91,6 +91,13 @@ class Delta(nn.Module):
         return min(
             (-1 if edit.site is None or edit.site.block is None else edit.site.block for edit in plan), default=None
         )
+
+    @property
+    def convolves(self) -> bool:
+        """Whether anything is edited at the convolutions of a front-end or before them, or everything is free."""
+        plan = [edit for term in self.terms for edit in term.edits if edit.verb != "beside"]
+        roles = [edit.site.role if edit.site and edit.site.block is None else "" for edit in plan]
+        return any(edit.site is None for edit in plan) or any(role.partition(".")[0] in BELOW for role in roles)
 
     @property
     def side(self) -> Side | None:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from pegbox.errors import RecipeError, nearest
 
 STEM_ROLES: Final = ("wave", "conv", "frames")
+BELOW: Final = ("wave", "conv")  # those that stand before what a convolution front-end makes
 BLOCK_ROLES: Final = (*("enter", "q", "k", "v", "o", "memory", "attn", "norm1", "up", "down", "ffn", "norm2", "leave"),)
 Place = Literal["output", "input", "memory", "weights"]
 _NO_STACKS: Final[Mapping[str, range]] = MappingProxyType({})

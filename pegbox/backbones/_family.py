@@ -112,7 +112,11 @@ class Family:
     roles: Mapping[str, Where]  # block sites: role → path inside a block
     stem_roles: Callable[[nn.Module], Mapping[str, Where]]  # stem sites: role → path inside the core
     front: Callable[[Front, Any], nn.Module]  # makes the module from wave to what the core eats
-    enter: Callable[[nn.Module, Tensor, Tensor], State]  # core, (batch, samples or …), lengths → first state
+    enter: Callable[[nn.Module, Tensor, Tensor], State]  # core, (batch, samples or …), lengths → first state; or, with
+    # `convolve`, core, features, frames → first state
+    convolve: Callable[[nn.Module, Tensor, Tensor], tuple[Tensor, Tensor]] | None = None  # what comes before: core,
+    # (batch, samples), lengths → features (batch, time, channels), frames
+    channels: Callable[[Any], int] = lambda config: 0  # of those features
     carry: Callable[[nn.Module, int], Tensor | None] = _nothing  # what State.carry is at `time` frames
     step: Callable[[nn.Module, State], State]  # a block, state → state
     norm: Callable[[nn.Module, Tensor], Tensor]  # after the last block

@@ -108,11 +108,25 @@ class Backbone(nn.Module):
         `hidden`, (batch, 4), is silent where the network is given a spectrogram of fixed size: the first band of each
         clip and the one behind the last, and frames likewise.
         """
+        if self.family.convolve is not None:
+            return self.enter(*self.convolve(wave, lengths))
+        return self.enter(self._given(wave, lengths, hidden), lengths)
+
+    def convolve(self, wave: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:  # (batch, samples), (batch,)
+        """Returns what a convolution front-end makes of clips, (batch, time, channels), and each clip's own frames."""
+        assert self.family.convolve is not None
+        return self.family.convolve(self.core, self._given(wave, lengths), lengths)
+
+    def enter(self, x: Tensor, lengths: Tensor) -> State:  # what the core is given, or what `convolve` returns
+        """Returns the state that enters the first block."""
+        state = self.family.enter(self.core, x, lengths)
+        return replace(state, x=state.x.to(DTYPES[self.precision]))
+
+    def _given(self, wave: Tensor, lengths: Tensor, hidden: Tensor | None = None) -> Tensor:
         for row, length in enumerate(lengths.tolist()):
             self.fits(length, f"clip {row} of the batch")
-        given = self.front(wave, lengths) if hidden is None else self.front(wave, lengths, hidden)
-        state = self.family.enter(self.core, given, lengths)
-        return replace(state, x=state.x.to(DTYPES[self.precision]))
+        given: Tensor = self.front(wave, lengths) if hidden is None else self.front(wave, lengths, hidden)
+        return given
 
     def resume(self, x: Tensor, mask: Tensor | None) -> State:  # (batch, time, width), (batch, time)
         """Returns the full state for hidden frames computed earlier, at any depth."""

@@ -61,18 +61,17 @@ def stem_roles(core: nn.Module) -> dict[str, Where]:
     return {"wave": Entry("feature_extractor"), **parts, "frames": "feature_projection.dropout"}
 
 
-def enter(core: Any, wave: Tensor, lengths: Tensor) -> State:  # (batch, samples), (batch,)
-    """Returns the state after the front-end, its projection and the positional convolution."""
-    x, mask = projected(core, wave, lengths)
+def enter(core: Any, found: Tensor, frames: Tensor) -> State:  # (batch, time, conv width), (batch,)
+    """Returns the state after the front-end's projection and the positional convolution."""
+    x, mask = projected(core, found, frames)
     x = x + core.encoder.pos_conv_embed(x)
     if not stable(core.config):
         x = core.encoder.layer_norm(x)
     return State(core.encoder.dropout(x), mask)
 
 
-def projected(core: Any, wave: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:  # (batch, samples), (batch,)
+def projected(core: Any, found: Tensor, frames: Tensor) -> tuple[Tensor, Tensor | None]:  # (batch, time, …), (batch,)
     """Returns the front-end's frames in the width of the blocks, zero beyond each clip's own, and which are real."""
-    found, frames = features(core, wave, lengths)
     made = core.feature_projection(found)
     x = made[0] if isinstance(made, tuple) else made
     mask = padding_mask(frames, x)
@@ -171,6 +170,8 @@ def family_of(name: str, network: str, model_type: str = "") -> Family:
         roles=ROLES,
         stem_roles=stem_roles,
         front=Normalise,
+        convolve=features,
+        channels=lambda config: config.conv_dim[-1],
         enter=enter,
         step=step,
         norm=norm,

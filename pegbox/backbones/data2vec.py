@@ -20,9 +20,9 @@ def positions(core: Any, x: Tensor, mask: Tensor | None) -> Tensor:  # (batch, t
     return x
 
 
-def enter(core: Any, wave: Tensor, lengths: Tensor) -> State:  # (batch, samples), (batch,)
-    """Returns the state after the front-end, its projection and the positions."""
-    x, mask = _speech.projected(core, wave, lengths)
+def enter(core: Any, found: Tensor, frames: Tensor) -> State:  # (batch, time, conv width), (batch,)
+    """Returns the state after the front-end's projection and the positions."""
+    x, mask = _speech.projected(core, found, frames)
     x = core.encoder.layer_norm(x + positions(core, x, mask))
     return State(core.encoder.dropout(x), mask)
 

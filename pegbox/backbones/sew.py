@@ -38,6 +38,7 @@ def enter(core: Any, wave: Tensor, lengths: Tensor) -> State:  # (batch, samples
 family: Final[Family] = replace(
     _speech.family_of("sew", "SEWModel"),
     stem_roles=stem_roles,
+    convolve=None,  # its own frames are fewer than the front-end's
     enter=enter,
     frames=lambda config, samples: _speech.frames_of(config, samples) // config.squeeze_factor,
     hop=lambda config: _speech.hop(config) * config.squeeze_factor,

@@ -14,9 +14,9 @@ from pegbox.backbones import _conformer, _ready, _speech
 from pegbox.backbones._family import Family, State, Undo
 
 
-def enter(core: Any, wave: Tensor, lengths: Tensor) -> State:  # (batch, samples), (batch,)
-    """Returns the state after the front-end and its projection, with the places of frames."""
-    x, mask = _speech.projected(core, wave, lengths)
+def enter(core: Any, found: Tensor, frames: Tensor) -> State:  # (batch, time, conv width), (batch,)
+    """Returns the state after the front-end's projection, with the places of frames."""
+    x, mask = _speech.projected(core, found, frames)
     return State(core.encoder.dropout(x), mask, _conformer.carry(core, x.shape[1]))
 
 

@@ -56,9 +56,9 @@ def carry(core: Any, time: int) -> Tensor:
     return core.encoder.layers[0].attention.compute_bias(time, time)[None]  # type: ignore[no-any-return]
 
 
-def enter(core: Any, wave: Tensor, lengths: Tensor) -> State:  # (batch, samples), (batch,)
+def enter(core: Any, found: Tensor, frames: Tensor) -> State:  # (batch, time, conv width), (batch,)
     """Returns the first state, with the position bias that every block shares."""
-    state = _speech.enter(core, wave, lengths)
+    state = _speech.enter(core, found, frames)
     return State(state.x, state.mask, carry(core, state.x.shape[1]))
 
 

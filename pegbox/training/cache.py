@@ -27,27 +27,31 @@ from pegbox.training.claims import Claims
 from pegbox.training.model import mean_over_time
 
 _FORMAT: Final = 1
+FRONT: Final = (-1,)  # the depth of what a convolution front-end makes
 _SHARD_BYTES: Final = 256 * 2**20
 _PORTION: Final = 64  # clips that a process claims at once
+
+Kind = Literal["front", "states", "pooled"]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What is stored of a clip: the hidden states at `depths`, whole or as means over time."""
+    """What is stored of a clip: the hidden states at `depths`, whole or as means over time, or what a convolution
+    front-end makes of it, whose depth is -1."""
 
-    kind: Literal["states", "pooled"]
+    kind: Kind
     depths: tuple[int, ...]
     width: int
     precision: Literal["fp32", "bf16"]
 
     @property
     def dtype(self) -> torch.dtype:
-        """Means are always fp32."""
+        """Means are always fp32, and so is the front-end."""
         return torch.bfloat16 if self.precision == "bf16" and self.kind == "states" else torch.float32
 
     def size(self, frames: int) -> int:
         """Returns the bytes of a clip."""
-        return len(self.depths) * (frames if self.kind == "states" else 1) * self.width * self.dtype.itemsize
+        return len(self.depths) * (1 if self.kind == "pooled" else frames) * self.width * self.dtype.itemsize
 
 
 class StateCache:
@@ -117,6 +121,9 @@ class StateCache:
         device = next(self.backbone.core.parameters()).device
         wave = torch.from_numpy(rows_.wave(row, self.backbone.rate)).to(device)
         self.backbone.fits(len(wave), row.id)
+        if self.layout.kind == "front":
+            found, _ = self.backbone.convolve(wave[None], torch.tensor([len(wave)]))
+            return found.to("cpu", self.layout.dtype), found.shape[1]
         state = self.backbone.stem(wave[None], torch.tensor([len(wave)]))
         wanted = {}
         for depth, x in enumerate(self.backbone.fold(state)):

@@ -30,7 +30,7 @@ from pegbox.training.allowance import Allowance, Time
 from pegbox.training.cache import Layout
 from pegbox.training.entrant import TABLE, Entrant, Judged, Past, Tried, ranked, same_head, start_of
 from pegbox.training.feed import Feed
-from pegbox.training.layouts import layout_of
+from pegbox.training.layouts import layout_of, stored
 from pegbox.training.loop import Event, Step, Stopped, Trainer, Validated
 from pegbox.training.model import Tuned
 from pegbox.training.prepare import Choices, Data, by_method, count, frames_of, undecided
@@ -99,7 +99,7 @@ class Contest:
             found, size, what = layout_of(self.session.recipe, self.models, frames)
             self.past.layout = [found and [found.kind, found.depths], size, what]
         kept, size, what = self.past.layout
-        return Layout(kept[0], tuple(kept[1]), backbone.width, backbone.precision) if kept else None, size, what
+        return stored(backbone, kept[0], tuple(kept[1])) if kept else None, size, what
 
     def start(self, feed: Feed) -> None:
         """Makes each entrant's optimiser, and takes back what an interruption left."""

@@ -13,7 +13,7 @@ from pegbox.backbones import Backbone, Network
 from pegbox.errors import RecipeError
 from pegbox.rows import Row, seconds
 from pegbox.training import masking, mixing
-from pegbox.training.cache import StateCache
+from pegbox.training.cache import FRONT, StateCache
 from pegbox.training.model import Batch
 
 _BUCKET: Final = 50  # batches that are sorted by length together
@@ -71,6 +71,9 @@ class Feed:
     def _computed(self, batch: Batch) -> Batch:
         assert isinstance(self.backbone, Backbone)  # a synthesis network shares nothing
         wave = batch.x.to(next(self.backbone.core.parameters()).device)
+        if self.shared == FRONT:
+            found, frames = self.backbone.convolve(wave, batch.lengths)
+            return Batch(batch.rows, "front", found[:, None], frames, frames, FRONT)
         states = islice(self.backbone.fold(self.backbone.stem(wave, batch.lengths, batch.hidden)), self.shared[-1] + 1)
         x = torch.stack([state for depth, state in enumerate(states) if depth in self.shared], 1)
         return Batch(batch.rows, "states", x, batch.frames, batch.frames, self.shared)

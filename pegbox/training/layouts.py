@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from pegbox.backbones import Speaker
+from pegbox.backbones import Backbone, Network, Speaker
 from pegbox.errors import RecipeError
 from pegbox.recipe import Recipe
 from pegbox.training import epochs
-from pegbox.training.cache import Layout
+from pegbox.training.cache import FRONT, Kind, Layout
 from pegbox.training.model import Tuned
 
 
@@ -22,27 +22,53 @@ def layout_of(recipe: Recipe, models: Sequence[Tuned], frames: Sequence[int]) ->
         return None, 0, "none: the network reads text"
     if not recipe.cache.use:
         return None, 0, "off by the recipe"
-    if lowest == -1:
+    if lowest == -1 and not _front_is_frozen(models):
         return None, 0, "none: the stem is trained"
     if changes := epochs.changing(recipe.train):
         return None, 0, f"none: {changes}"
+    if lowest == -1:
+        layouts = [stored(backbone, "front", FRONT)]
+    else:
+        pooled = lowest is None and models[0].task.pools and all(each.delta.side is None for each in models)
+        depths = _candidates(models, pooled)
+        layouts = [stored(backbone, "pooled" if pooled else "states", each) for each in depths]
     tried = []
-    pooled = lowest is None and models[0].task.pools and all(each.delta.side is None for each in models)
-    for depths in _candidates(models, pooled):
-        layout = Layout("pooled" if pooled else "states", depths, backbone.width, backbone.precision)
+    for layout in layouts:
         size = sum(layout.size(count) for count in frames)
         if size <= recipe.cache.limit_gb * 1e9:
-            what = "means" if pooled else "states"
-            return layout, size, f"{what} of depth {', '.join(map(str, depths))}"
+            return layout, size, _named(layout)
         tried.append(f"{size / 1e9:.2f} GB")
     return None, 0, f"none: {' or '.join(tried)} is over cache.limit_gb={recipe.cache.limit_gb:g}"
+
+
+def stored(backbone: Network, kind: Kind, depths: tuple[int, ...]) -> Layout:
+    """Returns the layout of that kind for an encoder's clips."""
+    if kind == "front":
+        assert isinstance(backbone, Backbone)
+        return Layout(kind, depths, backbone.family.channels(backbone.config), "fp32")
+    return Layout(kind, depths, backbone.width, backbone.precision)
+
+
+def _named(layout: Layout) -> str:
+    if layout.kind == "front":
+        return "the front-end"
+    return f"{'means' if layout.kind == 'pooled' else 'states'} of depth {', '.join(map(str, layout.depths))}"
+
+
+def _front_is_frozen(models: Sequence[Tuned]) -> bool:
+    """Returns whether a convolution front-end stands below everything that is edited."""
+    backbone = models[0].backbone
+    known = isinstance(backbone, Backbone) and backbone.family.convolve is not None
+    return known and not any(each.delta.convolves for each in models)
 
 
 def shared_depths(models: Sequence[Tuned]) -> tuple[int, ...]:
     """Returns the hidden states that several models without a cache read below their edits; none of a trained stem."""
     lowest = _lowest(models)
-    if len(models) == 1 or lowest == -1 or isinstance(models[0].backbone, Speaker):
+    if len(models) == 1 or isinstance(models[0].backbone, Speaker):
         return ()
+    if lowest == -1:
+        return FRONT if _front_is_frozen(models) else ()
     return _candidates(models, False)[0]
 
 

@@ -22,7 +22,7 @@ class Batch:
     """Clips as the model reads them: waveforms, stored hidden states, or their means over time."""
 
     rows: tuple[Row, ...]
-    kind: Literal["wave", "states", "pooled"]
+    kind: Literal["wave", "front", "states", "pooled"]
     x: Tensor  # (batch, samples) | (batch, stored, time, width) | (batch, stored, width)
     lengths: Tensor  # samples of each clip for waves, else frames, (batch,)
     frames: Tensor  # real frames of each clip, (batch,)
@@ -122,9 +122,12 @@ class Tuned(nn.Module):
 
     def _states(self, batch: Batch) -> tuple[dict[int, Tensor], Tensor | None]:
         assert isinstance(self.backbone, Backbone)  # a synthesis network is driven by its lessons
+        known: dict[int, Tensor] = {}
+        start = 0
         if batch.kind == "wave":
-            state, known = self.backbone.stem(batch.x, batch.lengths, batch.hidden), {}
-            start = 0
+            state = self.backbone.stem(batch.x, batch.lengths, batch.hidden)
+        elif batch.kind == "front":
+            state = self.backbone.enter(batch.x[:, 0], batch.frames)
         else:
             known = dict(zip(batch.depths, batch.x.unbind(1), strict=True))
             start = batch.depths[-1]

@@ -16,9 +16,9 @@ from pegbox.recipe import make
 from pegbox.rows import Row
 from pegbox.tasks.classify import Classify
 from pegbox.tasks.ctc import Ctc
-from pegbox.training.cache import Layout, StateCache
+from pegbox.training.cache import FRONT, Layout, StateCache
 from pegbox.training.feed import Feed
-from pegbox.training.layouts import layout_of
+from pegbox.training.layouts import layout_of, shared_depths
 from pegbox.training.model import Tuned
 
 LENGTHS = (6000, 4000, 5200)
@@ -70,10 +70,11 @@ def test_cached_equals_direct(variant, spec, features, task, rows, tmp_path):
     with skipping():
         model = tuned(network, spec, task, features)
     layout, size, what = layout_of(recipe_of(spec), [model], [network.frames(samples) for samples in LENGTHS])
-    if model.delta.lowest == -1:
+    below = network.family.convolve is None or model.delta.convolves
+    if model.delta.lowest == -1 and below:
         assert layout is None and size == 0 and "stem" in what
         return
-    assert layout is not None
+    assert layout is not None and (layout.kind == "front") == (model.delta.lowest == -1)
     cache = StateCache(tmp_path / "cache", network, layout)
     assert list(cache.fill(rows)) == [1, 2, 3]
     direct, cached = (logits(model, each, rows) for each in (None, cache))
@@ -190,3 +191,49 @@ def test_bf16_states_are_stored_in_half_the_bytes_and_exactly(rows, tmp_path):
 def test_a_task_that_needs_time_refuses_patches():
     with pytest.raises(RecipeError, match="time axis"):
         tuned(backbone("ast"), "lora(rank=2)", Ctc(), "last")
+
+
+@pytest.mark.parametrize(
+    ("spec", "convolves"),
+    [
+        ('bottleneck(size=4, at=["frames"])', False),
+        ('child(keep=0.9, choose="magnitude")', False),
+        ('lora(rank=2, at=["conv"])', True),
+        ('lora(rank=2, at=["conv"]) + bottleneck(size=4, at=["frames"])', True),
+        ("reprogramming", True),
+        ("full", True),
+    ],
+)
+def test_what_stands_behind_the_convolutions_reads_them_from_the_cache(spec, convolves, rows, tmp_path):
+    network = backbone("hubert-layer-pre")
+    model = tuned(network, spec, Ctc(), "weighted")
+    layout, size, what = layout_of(recipe_of(spec), [model], [network.frames(samples) for samples in LENGTHS])
+    assert model.delta.lowest == -1 and model.delta.convolves == convolves and (layout is None) == convolves
+    if layout is None:
+        assert (size, what) == (0, "none: the stem is trained")
+        return
+    assert (layout.kind, what) == ("front", "the front-end")
+    cache = StateCache(tmp_path, network, layout)
+    list(cache.fill(rows))
+    called = []
+    network.core.feature_extractor.register_forward_hook(lambda *_: called.append(1))
+    cached = logits(model, cache, rows)
+    assert not called
+    for one, other, samples in zip(logits(model, None, rows), cached, LENGTHS, strict=True):
+        assert_close(one[: network.frames(samples)], other[: network.frames(samples)], atol=2e-4, rtol=2e-4)
+    assert called
+
+
+def test_rivals_without_a_cache_share_the_front_end(rows):
+    """Two models whose edits begin behind the convolutions: these are computed once for a batch, not twice."""
+    models = [tuned(backbone("hubert-layer-pre"), 'bottleneck(size=4, at=["frames"])', Ctc(), "weighted")]
+    network = models[0].backbone
+    shared = shared_depths([*models, *models])
+    assert shared == FRONT
+    feed, called = Feed(network, None, shared=shared), []
+    network.core.feature_extractor.register_forward_hook(lambda *_: called.append(1))
+    with torch.no_grad():
+        found = [models[0](feed.batch(rows)) for _ in range(2)]
+    assert len(called) == 1 and torch.equal(*found)
+    for one, other, samples in zip(logits(models[0], None, rows), found[0], LENGTHS, strict=True):
+        assert_close(one[: network.frames(samples)], other[: network.frames(samples)], atol=2e-4, rtol=2e-4)

@@ -12,7 +12,7 @@ from transformers import HubertForSequenceClassification, Wav2Vec2FeatureExtract
 
 import pegbox
 from pegbox import methods
-from pegbox.backbones import _speech, wavlm
+from pegbox.backbones import Backbone, wavlm
 from pegbox.errors import DeadParameterError
 from pegbox.recipe import make
 from pegbox.training.feed import Feed
@@ -142,7 +142,7 @@ def test_a_front_end_under_no_grad_kills_the_edits_in_it(hubert, tones, monkeypa
         assert len(convs) == 14 and all((gradient is None) == frozen for gradient in convs)
     spec = 'lora(rank=2, at=["conv"])'
     trainer_of(hubert, tones, spec)[1]()  # here a gradient goes as far down as the lowest edit
-    monkeypatch.setattr(_speech, "features", torch.no_grad()(_speech.features))
+    monkeypatch.setattr(Backbone, "convolve", torch.no_grad()(Backbone.convolve))
     with pytest.raises(DeadParameterError, match=r"14 of \d+ trained tensors .*'delta\.edits\.lora:conv/0"):
         trainer_of(hubert, tones, spec)[1]()
 
