@@ -1,8 +1,9 @@
 """Adapts the small synthesis network to a voice that it has never heard, by methods and by full tuning.
 
 `python benchmarks/synthesis.py --out DIR` prints the table of docs/synthesis.md. A verifier, trained first, tells how
-near the voice is. The first seed tries each multiple of a method's rate; the one with the best validation score
-is that of the other seeds. Minutes are the processor's. Finished runs in DIR, and the samples in them, are kept.
+near the voice is. Tuning begins at the nearest of the network's own voices. The first seed tries multiples of a
+method's rate; the one with the best validation score is that of the other seeds. Minutes are the processor's. Finished
+runs in DIR, and the samples in them, are kept.
 """
 
 import argparse
@@ -24,10 +25,15 @@ from pegbox.training.prepare import corpus_rows
 from pegbox.training.session import Session
 from pegbox.training.speaking import Speaking
 
-METHODS: Final = ("bottleneck(size=16)", "conv_adapter", "prefix", "lora(rank=8)", "full")
+METHODS: Final = {  # with the multiples of their own rates that are tried
+    "bottleneck(size=16)": (12.0, 30.0),
+    "conv_adapter": (12.0, 30.0),
+    "prefix": (30.0, 100.0),
+    "lora(rank=8)": (12.0, 30.0),
+    "full": (4.0, 12.0),
+}
 CRITICS: Final = {"verifier": "verify", "transcriber": "ctc"}
 SEEDS: Final = (0, 1, 2)
-RATES: Final = (4.0, 12.0)
 VERIFIER: Final = {
     "backbone": "tiny",
     "method": "lora(rank=8)",
@@ -63,8 +69,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="runs go here; what is finished is kept")
     parser.add_argument("--timbre", default="Andrea", help="the unseen voice, of eSpeak NG's variants")
     parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--rates", type=float, nargs="+", default=RATES)
-    parser.add_argument("--methods", nargs="+", default=METHODS)
+    parser.add_argument("--rates", type=float, nargs="+", help="multiples to try, instead of each method's own")
+    parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     for name, task in CRITICS.items():
         parser.add_argument(f"--{name}", default="", help=f"folder of a finished run of {task}, which hears the clips")
@@ -88,7 +94,8 @@ def _verifier(folder: Path) -> str:
 def _results(method: str, given: argparse.Namespace) -> tuple[float, list[dict[str, Any]]]:
     """Returns the multiple of the rate that validated best with the first seed, and with it every seed's result."""
     first, *others = given.seeds
-    tried = {rate: _result(method, given, first, rate) for rate in given.rates}
+    rates = given.rates or METHODS[method]
+    tried = {rate: _result(method, given, first, rate) for rate in rates}
     best = min(tried, key=lambda rate: tried[rate]["scores"]["valid"][tried[rate]["metric"]])
     return best, [tried[best], *(_result(method, given, seed, best) for seed in others)]
 
