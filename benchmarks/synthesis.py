@@ -1,9 +1,9 @@
 """Adapts the small synthesis network to a voice that it has never heard, by methods and by full tuning.
 
 `python benchmarks/synthesis.py --out DIR` prints the table of docs/synthesis.md. A verifier, trained first, tells how
-near the voice is. Tuning begins at the nearest of the network's own voices. The first seed tries multiples of a
-method's rate; the one with the best validation score is that of the other seeds. Minutes are the processor's. Finished
-runs in DIR, and the samples in them, are kept.
+near the voice is. Tuning begins at the nearest of the network's own voices, or at `--voice 0`. The first seed tries
+multiples of a method's rate; the one with the best validation score is that of the other seeds. Minutes are the
+processor's. Finished runs in DIR, and the samples in them, are kept.
 """
 
 import argparse
@@ -47,7 +47,8 @@ def settings(method: str, given: argparse.Namespace, seed: int, rate: float = 1.
     """Returns the recipe of one run."""
     train = {"steps": given.steps, "batch_clips": 12, "validate_steps": max(1, given.steps // 5), "rate": rate}
     asked = [f'{name}="{folder}"' for name in CRITICS if (folder := getattr(given, name))]
-    made = {"backbone": "tiny_voice", "method": method, "task": f"synthesize({', '.join(asked)})"}
+    told = ", ".join([f"voice={given.voice}", *asked])
+    made = {"backbone": "tiny_voice", "method": method, "task": f"synthesize({told})"}
     return made | {"corpus": f'synthetic_voice(timbre="{given.timbre}")', "seeds": [seed], "train": train}
 
 
@@ -68,6 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="runs go here; what is finished is kept")
     parser.add_argument("--timbre", default="Andrea", help="the unseen voice, of eSpeak NG's variants")
+    parser.add_argument("--voice", default='"nearest"', help="of the network's own, where tuning begins: a number")
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--rates", type=float, nargs="+", help="multiples to try, instead of each method's own")
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
