@@ -1,6 +1,6 @@
 """Some entries of a network's own tensors, trained in place: a child network's values and where they stand."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import torch
@@ -11,6 +11,8 @@ from pegbox.errors import NonFiniteError, RecipeError
 from pegbox.importance import pack, unpack
 
 Undo = Callable[[], None]
+_VALUES: Final = ("values", "changes")  # what an artefact holds of one tensor's entries beside their places
+_JOINED: Final = "children."
 _LARGEST: Final = 2**31 - 1  # entries of one tensor that int32 places can name
 
 
@@ -152,3 +154,32 @@ def train_inside(owner: Any, tensor: str, home: nn.Module, entries: Entries) -> 
             weight.data.view(-1)[entries.index] = before.to(weight.device)
 
     return undo, leave
+
+
+def together(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[list[Any]]]:
+    """Returns tensors of which the children's stand end to end, three in all, and a table that tells them apart.
+
+    A file names each of its tensors in some hundred bytes: a small child's names would take as much as its places.
+    """
+    names = [name.removesuffix(".low") for name in tensors if name.endswith(".low")]
+    kinds = {name: next((kind for kind in _VALUES if f"{name}.{kind}" in tensors), "") for name in names}
+    dtypes = {tensors[f"{name}.{kind}"].dtype for name, kind in kinds.items() if kind}
+    if len(names) < 2 or len({*kinds.values()}) > 1 or len(dtypes) != 1:
+        return dict(tensors), []
+    parts = ("low", "high", kinds[names[0]])
+    own = {f"{name}.{part}" for name in names for part in parts}
+    rest = {name: tensor for name, tensor in tensors.items() if name not in own}
+    joined = {f"{_JOINED}{part}": torch.cat([tensors[f"{name}.{part}"].cpu() for name in names]) for part in parts}
+    return rest | joined, [[name, *(len(tensors[f"{name}.{part}"]) for part in parts)] for name in names]
+
+
+def apart(tensors: Mapping[str, Tensor], table: Sequence[Sequence[Any]]) -> dict[str, Tensor]:
+    """Returns the tensors that `together` was given."""
+    found = {name: tensor for name, tensor in tensors.items() if not table or not name.startswith(_JOINED)}
+    for number, part in enumerate(("low", "high", *_VALUES)):
+        pieces = tensors.get(f"{_JOINED}{part}")
+        if table and pieces is not None:
+            sizes = [int(row[1 + min(number, 2)]) for row in table]
+            parts = torch.split(pieces, sizes)
+            found |= {f"{row[0]}.{part}": piece.clone() for row, piece in zip(table, parts, strict=True)}
+    return found

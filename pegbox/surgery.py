@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pegbox import backbones, methods
 from pegbox.delta import Delta, Term
-from pegbox.entries import Entries
+from pegbox.entries import Entries, apart, together
 from pegbox.errors import PegboxError, RecipeError, WeightsError
 
 
@@ -53,8 +53,10 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], about: Mapping
     """Writes tensors and a description whole or not at all; never pickle."""
     path = Path(path)
     part = path.with_name(path.name + ".part")
+    joined, table = together(tensors)
+    told = {"pegbox": json.dumps(about)} | ({"children": json.dumps(table, separators=(",", ":"))} if table else {})
     try:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part, {"pegbox": json.dumps(about)})
+        save_file({name: tensor.contiguous() for name, tensor in joined.items()}, part, told)
         part.replace(path)
     except (OSError, SafetensorError) as problem:
         part.unlink(missing_ok=True)
@@ -76,9 +78,10 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, object]
     """Returns the tensors and the description of a file written by `save_tensors`."""
     try:
         with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {})["pegbox"])
-            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118, not a dict
-    except (OSError, SafetensorError, KeyError, ValueError) as problem:
+            told = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
+            return apart(tensors, json.loads(told.get("children", "[]"))), json.loads(told["pegbox"])
+    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as problem:
         raise WeightsError(
             f"{path}: no readable Pegbox tensors here ({problem}); was the writing interrupted?"
         ) from None
