@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -119,6 +119,28 @@ class Script:
     def wave(self, mel: Tensor) -> np.ndarray:  # (time, bands) on the network's scale → (samples,)
         """Returns sound of frames that the network made."""
         return self.analysis.wave(self.logarithms(mel))
+
+
+def scaled(found: Sequence[Raw], symbols: tuple[str, ...], language: str, analysis: Analysis) -> Script:
+    """Returns symbols with the scales of clips: means and deviations of frames by band, of voiced pitch, of energy."""
+    mel = torch.cat([clip.mel for clip in found])
+    pitch = torch.cat([clip.pitch[clip.pitch > 0] for clip in found])
+    energy = torch.cat([clip.energy for clip in found])
+    pairs = [(float(each.mean()), float(each.std())) for each in (pitch, energy)]
+    return Script(symbols, language, analysis, (mel.mean(0), mel.std(0)), *pairs)
+
+
+def told(script: Script) -> dict[str, Any]:
+    """Returns the input settings of a checkpoint that `read` reads."""
+    return {
+        "sampling_rate": script.analysis.rate,
+        "symbols": script.symbols,
+        "language": script.language,
+        "analysis": asdict(script.analysis),
+        "mel": [[round(number, 5) for number in each.tolist()] for each in script.mel],
+        "pitch": script.pitch,
+        "energy": script.energy,
+    }
 
 
 def script_of(speaker: Speaker) -> Script:

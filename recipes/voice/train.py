@@ -24,7 +24,7 @@ from pegbox.corpora.synthetic import _text
 from pegbox.corpora.synthetic._espeak import Spoken, Synthesizer, Voice, bare
 from pegbox.mel import Analysis, cepstra
 from pegbox.tasks._speech_scores import warped
-from pegbox.training.script import PAUSE, Line, Raw, Script, paused, raw, script_of
+from pegbox.training.script import PAUSE, Line, Raw, Script, paused, raw, scaled, script_of, told
 
 VOICES: Final = ("m3", "f4", "m7", "Alex", "Annie", "Denis")
 LANGUAGE: Final = "en-us"
@@ -108,12 +108,8 @@ def clips(count: int, seed: int) -> Iterator[tuple[int, Raw]]:
 
 def script(found: list[tuple[int, Raw]]) -> Script:
     """Returns the symbols and scales of the clips."""
-    mel = torch.cat([clip.mel for _, clip in found])
-    pitch = torch.cat([clip.pitch[clip.pitch > 0] for _, clip in found])
-    energy = torch.cat([clip.energy for _, clip in found])
     symbols = sorted({symbol for _, clip in found for symbol in clip.symbols} - {PAUSE})
-    pairs = [(float(each.mean()), float(each.std())) for each in (pitch, energy)]
-    return Script((PAUSE, *symbols), LANGUAGE, ANALYSIS, (mel.mean(0), mel.std(0)), *pairs)
+    return scaled([clip for _, clip in found], (PAUSE, *symbols), LANGUAGE, ANALYSIS)
 
 
 def padded(lines: list[Line], voices: list[int]) -> dict[str, Tensor]:
@@ -169,17 +165,8 @@ def export(known: Script, out: Path, folder: Path) -> None:
     model = network(len(known.symbols))
     model.load_state_dict(torch.load(out / "network.pt", weights_only=True)["model"])
     model.half().save_pretrained(folder)
-    told = {
-        "sampling_rate": known.analysis.rate,
-        "symbols": known.symbols,
-        "language": known.language,
-        "voices": VOICES,
-        "analysis": asdict(known.analysis),
-        "mel": [[round(number, 5) for number in each.tolist()] for each in known.mel],
-        "pitch": known.pitch,
-        "energy": known.energy,
-    }
-    (folder / "preprocessor_config.json").write_text(json.dumps(told, ensure_ascii=False, indent=1) + "\n")
+    settings = told(known) | {"voices": VOICES}
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings, ensure_ascii=False, indent=1) + "\n")
 
 
 def judge(folder: Path, learnt: set[str]) -> None:
