@@ -32,6 +32,7 @@ METHODS: Final = {  # with the multiples of their own rates that are tried
     "lora(rank=8)": (12.0, 30.0),
     "full": (4.0, 12.0),
 }
+RATES: Final = (4.0, 12.0)  # those of another method
 CRITICS: Final = {"verifier": "verify", "transcriber": "ctc"}
 SEEDS: Final = (0, 1, 2)
 VERIFIER: Final = {
@@ -96,7 +97,7 @@ def _verifier(folder: Path) -> str:
 def _results(method: str, given: argparse.Namespace) -> tuple[float, list[dict[str, Any]]]:
     """Returns the multiple of the rate that validated best with the first seed, and with it every seed's result."""
     first, *others = given.seeds
-    rates = given.rates or METHODS[method]
+    rates = given.rates or METHODS.get(method, RATES)
     tried = {rate: _result(method, given, first, rate) for rate in rates}
     best = min(tried, key=lambda rate: tried[rate]["scores"]["valid"][tried[rate]["metric"]])
     return best, [tried[best], *(_result(method, given, seed, best) for seed in others)]

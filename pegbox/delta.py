@@ -87,17 +87,20 @@ class Delta(nn.Module):
     @property
     def lowest(self) -> int | None:
         """The lowest edited block; -1 when the stem is edited or everything is free, None without edits."""
-        plan = [edit for term in self.terms for edit in term.edits if edit.verb != "beside"]
         return min(
-            (-1 if edit.site is None or edit.site.block is None else edit.site.block for edit in plan), default=None
+            (-1 if edit.site is None or edit.site.block is None else edit.site.block for edit in self._inside),
+            default=None,
         )
 
     @property
     def convolves(self) -> bool:
         """Whether anything is edited at the convolutions of a front-end or before them, or everything is free."""
-        plan = [edit for term in self.terms for edit in term.edits if edit.verb != "beside"]
-        roles = [edit.site.role if edit.site and edit.site.block is None else "" for edit in plan]
-        return any(edit.site is None for edit in plan) or any(role.partition(".")[0] in BELOW for role in roles)
+        sites = [edit.site for edit in self._inside]
+        return any(site is None or (site.block is None and site.role.partition(".")[0] in BELOW) for site in sites)
+
+    @property
+    def _inside(self) -> list[Edit]:
+        return [edit for term in self.terms for edit in term.edits if edit.verb != "beside"]
 
     @property
     def side(self) -> Side | None:

@@ -161,10 +161,12 @@ def together(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[lis
 
     A file names each of its tensors in some hundred bytes: a small child's names would take as much as its places.
     """
-    names = [name.removesuffix(".low") for name in tensors if name.endswith(".low")]
+    packed = {name for name, tensor in tensors.items() if tensor.dtype == torch.uint8 and tensor.ndim == 1}
+    names = [name.removesuffix(".low") for name in tensors if name in packed and name.endswith(".low")]
+    names = [name for name in names if f"{name}.high" in packed]
     kinds = {name: next((kind for kind in _VALUES if f"{name}.{kind}" in tensors), "") for name in names}
-    dtypes = {tensors[f"{name}.{kind}"].dtype for name, kind in kinds.items() if kind}
-    if len(names) < 2 or len({*kinds.values()}) > 1 or len(dtypes) != 1:
+    forms = {(tensors[f"{name}.{kind}"].dtype, tensors[f"{name}.{kind}"].ndim) for name, kind in kinds.items() if kind}
+    if len(names) < 2 or len({*kinds.values()}) > 1 or len(forms) != 1:
         return dict(tensors), []
     parts = ("low", "high", kinds[names[0]])
     own = {f"{name}.{part}" for name in names for part in parts}
@@ -175,11 +177,12 @@ def together(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[lis
 
 def apart(tensors: Mapping[str, Tensor], table: Sequence[Sequence[Any]]) -> dict[str, Tensor]:
     """Returns the tensors that `together` was given."""
-    found = {name: tensor for name, tensor in tensors.items() if not table or not name.startswith(_JOINED)}
-    for number, part in enumerate(("low", "high", *_VALUES)):
-        pieces = tensors.get(f"{_JOINED}{part}")
-        if table and pieces is not None:
-            sizes = [int(row[1 + min(number, 2)]) for row in table]
-            parts = torch.split(pieces, sizes)
-            found |= {f"{row[0]}.{part}": piece.clone() for row, piece in zip(table, parts, strict=True)}
+    if not table:
+        return dict(tensors)
+    names, *sizes = zip(*table, strict=True)
+    kind = next((kind for kind in _VALUES if f"{_JOINED}{kind}" in tensors), _VALUES[0])
+    found = {name: tensor for name, tensor in tensors.items() if not name.startswith(_JOINED)}
+    for part, counts in zip(("low", "high", kind), sizes, strict=True):
+        pieces = torch.split(tensors[f"{_JOINED}{part}"], list(counts))
+        found |= {f"{name}.{part}": piece.clone() for name, piece in zip(names, pieces, strict=True)}
     return found

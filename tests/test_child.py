@@ -405,3 +405,12 @@ def test_entries_above_what_the_head_reads_are_refused(hubert: Path, tones: Path
     recipe = make({**_plain(recipe_of(hubert, tones, 'child(choose="magnitude")')), "features": 1})
     with pytest.raises(RecipeError, match="would never train"):
         plan(recipe)
+
+
+def test_tensors_that_only_bear_such_names_stay_as_they_are(tmp_path: Path) -> None:
+    """A method of one's own may call its parameters so."""
+    names = [f"delta.edits.own:{n}.{part}" for n in range(2) for part in ("low", "high", "values")]
+    stored = {name: torch.rand(2 + number, 3) for number, name in enumerate(names)} | {"x.low": torch.ones(1)}
+    save_tensors(tmp_path / "delta.safetensors", stored, {})
+    again, _ = read_tensors(tmp_path / "delta.safetensors")
+    assert again.keys() == stored.keys() and all(torch.equal(again[name], stored[name]) for name in stored)

@@ -109,13 +109,15 @@ class Backbone(nn.Module):
         clip and the one behind the last, and frames likewise.
         """
         if self.family.convolve is not None:
-            return self.enter(*self.convolve(wave, lengths))
+            return self.enter(*self.convolve(wave, lengths, hidden))
         return self.enter(self._given(wave, lengths, hidden), lengths)
 
-    def convolve(self, wave: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:  # (batch, samples), (batch,)
+    def convolve(
+        self, wave: Tensor, lengths: Tensor, hidden: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:  # (batch, samples), (batch,)
         """Returns what a convolution front-end makes of clips, (batch, time, channels), and each clip's own frames."""
         assert self.family.convolve is not None
-        return self.family.convolve(self.core, self._given(wave, lengths), lengths)
+        return self.family.convolve(self.core, self._given(wave, lengths, hidden), lengths)
 
     def enter(self, x: Tensor, lengths: Tensor) -> State:  # what the core is given, or what `convolve` returns
         """Returns the state that enters the first block."""

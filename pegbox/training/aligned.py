@@ -25,6 +25,7 @@ from pegbox.mel import cepstra, warp
 from pegbox.places import cache_folder
 from pegbox.rows import Row
 from pegbox.tasks import Aligns, Speaks, Task
+from pegbox.training.casting import number_of
 from pegbox.training.reading import Reader, parts
 from pegbox.training.script import PAUSE, Script, Span, script_of
 
@@ -44,7 +45,7 @@ def aligned(rows: Sequence[Row], speaker: Speaker, task: Task, cache: str) -> li
         return list(rows)
     folder = Path(cache or cache_folder()) / "times"
     folder.mkdir(parents=True, exist_ok=True)
-    voice = task.voice if isinstance(task.voice, int) else 0  # the nearest is not known before there are times
+    voice = number_of(task)  # the nearest is not known before there are times
     path = folder / f"{speaker.digest}-{voice}.jsonl"
     with FileLock(path.with_suffix(".lock")):
         found = _fill(path, {row.id: _key(row, *named) for row in lacking}, lacking, _Aligner(speaker, voice, *named))

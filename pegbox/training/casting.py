@@ -48,13 +48,18 @@ def primer_of(speaker: Speaker) -> Primer:
     return Texts(speaker) if speaker.lessons.reads == "text" else script_of(speaker)
 
 
+def number_of(task: Speaks) -> int:
+    """Returns the number of the voice that a task names, 0 while the nearest is unknown."""
+    return task.voice if isinstance(task.voice, int) else 0
+
+
 def voice_of(speaker: Speaker, task: Speaks) -> Voice:
-    """Returns the voice that a task names: its number, 0 while the nearest is unknown, or an embedding, (width,).
+    """Returns the voice that a task names: its number, or the embedding in its file, (width,).
 
     Raises:
         RecipeError: a voice that the network has not, no embedding where it wants one, or another than it wants.
     """
-    voice = task.voice if isinstance(task.voice, int) else 0
+    voice = number_of(task)
     if voice >= speaker.voices:
         raise RecipeError(f"synthesize(voice={voice}): the network has {speaker.voices} voices, counted from 0")
     width, option = speaker.lessons.embedding(speaker.config), f"synthesize(embedding={task.embedding!r})"

@@ -22,18 +22,15 @@ def layout_of(recipe: Recipe, models: Sequence[Tuned], frames: Sequence[int]) ->
         return None, 0, "none: the network reads text"
     if not recipe.cache.use:
         return None, 0, "off by the recipe"
-    if lowest == -1 and not _front_is_frozen(models):
+    pooled = lowest is None and models[0].task.pools and all(each.delta.side is None for each in models)
+    found = _candidates(models, pooled)
+    if not found:
         return None, 0, "none: the stem is trained"
     if changes := epochs.changing(recipe.train):
         return None, 0, f"none: {changes}"
-    if lowest == -1:
-        layouts = [stored(backbone, "front", FRONT)]
-    else:
-        pooled = lowest is None and models[0].task.pools and all(each.delta.side is None for each in models)
-        depths = _candidates(models, pooled)
-        layouts = [stored(backbone, "pooled" if pooled else "states", each) for each in depths]
     tried = []
-    for layout in layouts:
+    for depths in found:
+        layout = stored(backbone, "front" if depths == FRONT else "pooled" if pooled else "states", depths)
         size = sum(layout.size(count) for count in frames)
         if size <= recipe.cache.limit_gb * 1e9:
             return layout, size, _named(layout)
@@ -64,12 +61,9 @@ def _front_is_frozen(models: Sequence[Tuned]) -> bool:
 
 def shared_depths(models: Sequence[Tuned]) -> tuple[int, ...]:
     """Returns the hidden states that several models without a cache read below their edits; none of a trained stem."""
-    lowest = _lowest(models)
     if len(models) == 1 or isinstance(models[0].backbone, Speaker):
         return ()
-    if lowest == -1:
-        return FRONT if _front_is_frozen(models) else ()
-    return _candidates(models, False)[0]
+    return next(iter(_candidates(models, False)), ())
 
 
 def _lowest(models: Sequence[Tuned]) -> int | None:
@@ -80,9 +74,12 @@ def _lowest(models: Sequence[Tuned]) -> int | None:
 def _candidates(models: Sequence[Tuned], pooled: bool) -> list[tuple[int, ...]]:
     """Returns the depths that may be stored, best first; means of what the way to the top passes cost next to nothing.
 
-    With all of them stored, whatever reads up to that depth shares them.
+    With all of them stored, whatever reads up to that depth shares them. There are none where the stem is trained, but
+    for what stands behind a convolution front-end.
     """
     lowest, reads = _lowest(models), sorted({depth for each in models for depth in each.reads})
+    if lowest == -1:
+        return [FRONT] if _front_is_frozen(models) else []
     if pooled:
         return [tuple(range(reads[-1] + 1))]
     if lowest is None:

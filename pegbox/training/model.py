@@ -19,11 +19,11 @@ Features = Literal["weighted", "last"] | int
 
 @dataclass(frozen=True)
 class Batch:
-    """Clips as the model reads them: waveforms, stored hidden states, or their means over time."""
+    """Clips as the model reads them: waveforms, what a front-end made of them, hidden states, or their means."""
 
     rows: tuple[Row, ...]
     kind: Literal["wave", "front", "states", "pooled"]
-    x: Tensor  # (batch, samples) | (batch, stored, time, width) | (batch, stored, width)
+    x: Tensor  # (batch, samples) | (batch, 1, time, channels) | (batch, stored, time, width) | (batch, stored, width)
     lengths: Tensor  # samples of each clip for waves, else frames, (batch,)
     frames: Tensor  # real frames of each clip, (batch,)
     depths: tuple[int, ...] = ()  # which hidden states are stored

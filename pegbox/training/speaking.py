@@ -146,6 +146,8 @@ def found_of(speaker: Speaker, task: Task, rows: Sequence[Row]) -> dict[str, int
     """Returns the task's options that are found before training: the voice of lowest loss on some training clips."""
     if not isinstance(task, Speaks) or isinstance(task.voice, int) or speaker.lessons.embedding(speaker.config):
         return {}
+    if speaker.voices == 1:
+        return {"voice": 0}
     primer, feed = primer_of(speaker), Feed(speaker, None)
     some = rows[:: max(1, len(rows) // _AUDITION)][:_AUDITION]
     lines = [primer.learnt(row, task, feed.wave(row)) for row in some]
