@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from pegbox.errors import RecipeError
 from pegbox.methods._adapter import check_frames
+from pegbox.methods._norm import BatchNorm
 from pegbox.methods._parts import Affine, norm_in_fp32
 from pegbox.sites import Edit, Mixing, Site, Sites, around
 
@@ -19,7 +20,7 @@ class ConformerAdapter:
     """y + up(silu(norm(depthwise(glu(down(LN(x))))))) at the FFN, `size` channels and `kernel` frames inside.
 
     The last map starts at zero (identity); `start="paper"` draws it as the authors do. Batch statistics are of real
-    frames only.
+    frames only, of all processes that share a batch.
     """
 
     size: int = 8
@@ -47,7 +48,7 @@ class Convolution(Mixing):
         self.norm = nn.LayerNorm(width)
         self.down = Affine(width, 2 * size)
         self.depthwise = nn.Conv1d(size, size, settings.kernel, groups=size)
-        self.batch = nn.BatchNorm1d(size)
+        self.batch = BatchNorm(size)
         self.up = Affine(size, site.output_width)
         if settings.start == "identity":
             nn.init.zeros_(self.up.weight)

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pegbox.errors import PegboxError, RecipeError
+from pegbox.methods._norm import BatchNorm
 
 T = TypeVar("T")
 Outputs = tuple[Tensor, Tensor]  # logits (clips, …) or (clips, time, …), frames (clips,)
@@ -33,6 +34,7 @@ class Crew:
         self.device: torch.device = accelerator.device
         self.count: int = accelerator.num_processes
         self.index: int = accelerator.process_index
+        self._norms: list[BatchNorm] = []
 
     @property
     def first(self) -> bool:
@@ -74,30 +76,37 @@ class Crew:
         return _agreed(broadcast_object_list(told))[0]  # type: ignore[no-any-return]
 
     def check(self, model: nn.Module) -> None:
-        """Refuses what looks across the clips of a batch before the loss does: they are in several processes."""
-        norms = [name for name, module in model.named_modules() if isinstance(module, _BatchNorm) and module.training]
-        if norms and self.count > 1:
+        """Refuses what looks across the clips of a batch before the loss does, and cannot do so over processes."""
+        norms = {name: each for name, each in model.named_modules() if isinstance(each, _BatchNorm) and each.training}
+        self._norms = [each for each in norms.values() if isinstance(each, BatchNorm)]
+        alone = [name for name, each in norms.items() if not isinstance(each, BatchNorm)]
+        if alone and self.count > 1:
             raise RecipeError(
-                f"'{norms[0]}' normalises over the clips of a batch, which {self.count} processes share; "
+                f"'{alone[0]}' normalises over the clips of a batch, which {self.count} processes share; "
                 "train this method in one process"
             )
 
-    def outputs(self, clips: Sequence[Any], compute: Callable[[Sequence[Any]], Outputs]) -> Outputs:
+    def outputs(
+        self, clips: Sequence[Any], read: Callable[[Sequence[Any]], T], compute: Callable[[T], Outputs]
+    ) -> Outputs:
         """Returns the outputs of a batch in its order; gradients flow to those that this process has computed."""
         if self.count == 1:
-            return compute(clips)
+            return compute(read(clips))
         own, live = self.share(clips), list[Outputs]()
+        batch = self.together(lambda: read(own or clips[:1])) if self._norms else None  # no pass fails before it begins
+        for norm in self._norms:
+            norm.counts = bool(own)
 
         def work() -> Outputs | None:
-            if not own:
-                return None
-            live.append(compute(own))
-            return live[0][0].detach().cpu(), live[0][1].cpu()
+            if own or batch is not None:
+                live.append(compute(read(own) if batch is None else batch))
+            return (live[0][0].detach().cpu(), live[0][1].cpu()) if own else None
 
         told = self.each(work)
-        if live:
+        if own:
             told[self.index] = live[0]
-        return _whole([each for each in told if each is not None], self.device)
+        logits, frames = _whole([each for each in told if each is not None], self.device)
+        return (logits + live[0][0].sum() * 0 if live and not own else logits), frames
 
     def sum_gradients(self, tensors: Sequence[Tensor]) -> None:
         """Gives each tensor the sum of its gradients over the processes; where none has one there is none."""
@@ -114,8 +123,11 @@ class Crew:
             tensor.grad = part.view_as(tensor).to(tensor.dtype) if count else None
 
     @contextmanager
-    def own_draws(self, *place: int) -> Iterator[None]:
-        """Within it each process of several draws for itself; behind it all are where they were, in step."""
+    def own_part(self, *place: int) -> Iterator[None]:
+        """Within it each process of several draws for itself, and batch norms are those of all processes.
+
+        Behind it all draw from where they were, in step.
+        """
         if self.count == 1:
             yield
             return
@@ -123,7 +135,15 @@ class Crew:
         told = " ".join(map(str, (*place, self.index)))
         with torch.random.fork_rng(devices):
             torch.manual_seed(int.from_bytes(blake2b(told.encode(), digest_size=7).digest()))
-            yield
+            self._share_norms(True)
+            try:
+                yield
+            finally:
+                self._share_norms(False)
+
+    def _share_norms(self, shared: bool) -> None:
+        for norm in self._norms:
+            norm.shared = shared
 
 
 def accelerator() -> Accelerator:

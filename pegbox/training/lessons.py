@@ -36,21 +36,20 @@ class Hearing:
 
     def loss(self, group: Sequence[Row]) -> Tensor:
         """Returns the task's mean loss, of all processes together."""
-        logits, frames = self.crew.outputs(group, self._outputs)
+        logits, frames = self.crew.outputs(group, self.feed.batch, self._outputs)
         return mixing.loss(self.model.task, logits, frames, masking.bare(group), self.model.vocabulary)
 
     def heard(self, group: Sequence[Row], with_loss: bool) -> tuple[list[Prediction], float]:
         """Returns what is said of a batch, and the sum of its clips' losses."""
         task, names, loss = self.model.task, self.model.vocabulary, 0.0
         assert isinstance(task, Hears)  # `lesson` has refused the others
-        logits, frames = self._outputs(group)
+        logits, frames = self._outputs(self.feed.batch(group))
         if with_loss:
             loss = float(task.loss(logits, frames, [row.labels for row in group], names)) * len(group)
         about = [{"id": row.id, "split": row.split, "true": task.truth(row.labels)} for row in group]
         return [known | said for known, said in zip(about, task.decode(logits, frames, names), strict=True)], loss
 
-    def _outputs(self, group: Sequence[Row]) -> Outputs:
-        batch = self.feed.batch(group)
+    def _outputs(self, batch: Batch) -> Outputs:
         with torch.autocast(self.crew.device.type, torch.bfloat16, enabled=self.mixed):
             return self.model(self._moved(batch)), batch.frames
 

@@ -189,7 +189,7 @@ class Trainer:
         for entries in self.model.delta.entries():
             entries.passes = len(chunk) + (self.crew.count > 1)  # the last one is then the sum over the processes
         total = 0.0
-        with self.crew.own_draws(self.seed, self.progress.step):
+        with self.crew.own_part(self.seed, self.progress.step):
             for group in chunk:
                 loss = self._loss(group)
                 weight = len(group) / clips

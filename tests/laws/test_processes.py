@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from pegbox import methods, registry, tasks
 from pegbox.delta import Delta
 from pegbox.errors import CorpusError, NonFiniteError, RecipeError
+from pegbox.methods._norm import BatchNorm
 from pegbox.recipe import Train
 from pegbox.rows import Row
 from pegbox.training.crew import Crew, accelerator
@@ -28,8 +29,15 @@ LENGTHS = (3000, 2000, 2600, 2400, 3500, 2200, 2800)
 SETTINGS = Train(steps=3, batch_clips=3, accumulate=2, delta_lr=1e-3, precision="fp32")  # batches of 3, 3 and 1 clips
 SEVERAL = 'child(keep=0.3, choose="magnitude", clip="parent")'
 EACH = tuple(EXAMPLES.get(name, (name,))[0] for name in method_names())
-METHODS = (*EACH, SEVERAL, f"lora(rank=2) + {SEVERAL}", 'child(keep=0.2, choose="random")')
-REFUSED = "conformer_adapter"
+NORMED = 'conformer_adapter(size=2, kernel=5, start="paper")'
+METHODS = (
+    *EACH,
+    NORMED,
+    f"{NORMED} + {SEVERAL}",
+    SEVERAL,
+    f"lora(rank=2) + {SEVERAL}",
+    'child(keep=0.2, choose="random")',
+)
 TURNS = ('[["x", 0.0, 0.1], ["y", 0.05, 0.3]]', '[["x", 0.1, 0.2]]', "[]")
 TASKS: dict[str, tuple[str, ...]] = {
     'classify(label="word", projection=8)': ("a", "b", "c"),
@@ -70,7 +78,7 @@ def rows_of(words: tuple[str, ...], folder: Path) -> list[Row]:
     return [Row(str(n), path, {"word": words[n % len(words)]}, "train") for n, path in enumerate(clips(folder))]
 
 
-def trainer_of(spec: str, task: str, rows: list[Row], drops: bool = False) -> Trainer:
+def trainer_of(spec: str, task: str, rows: list[Row], drops: bool = False, again: bool = False) -> Trainer:
     """Returns a trainer whose random numbers are those of every process; without dropout unless it is wanted."""
     network, chosen, made = backbone("hubert-group-pre"), methods.parse(spec), tasks.build(task)
     torch.manual_seed(5)
@@ -83,13 +91,13 @@ def trainer_of(spec: str, task: str, rows: list[Row], drops: bool = False) -> Tr
             module.p = 0.0
         if isinstance(module, nn.LSTM):
             module.dropout = 0.0
-    return Trainer(model, Feed(network, None), chosen, SETTINGS, 0, accelerator())
+    return Trainer(model, Feed(network, None), chosen, replace(SETTINGS, checkpointing=again), 0, accelerator())
 
 
-def trained(spec: str, task: str, rows: list[Row], drops: bool = False) -> Trained | str:
+def trained(spec: str, task: str, rows: list[Row], drops: bool = False, again: bool = False) -> Trained | str:
     """Returns what came out, or what was refused."""
     try:
-        trainer = trainer_of(spec, task, rows, drops)
+        trainer = trainer_of(spec, task, rows, drops, again)
     except RecipeError as refusal:
         return str(refusal)
     gradients: list[dict[str, Tensor]] = []
@@ -130,9 +138,34 @@ def broken(rows: list[Row]) -> str:
     return refusal_of(lambda: list(trainer.events(rows, rows)))
 
 
-def lost(rows: list[Row]) -> str:
+def normed(own: slice) -> dict[str, Tensor]:
+    """What a batch norm makes of some of eight rows, and what it keeps; gradients are summed as the crew does."""
+    drawn = torch.Generator().manual_seed(3)
+    x, weights = (torch.randn(8, 4, generator=drawn).double() + 2 for _ in range(2))
+    norm, rows = BatchNorm(4).double(), x[own].clone().requires_grad_()
+    norm.shared = own != slice(None)
+    said = norm(rows)
+    (said * weights[own]).square().sum().backward()
+    gradients = {name: each.grad for name, each in norm.named_parameters() if each.grad is not None}
+    for each in gradients.values():
+        if norm.shared:
+            torch.distributed.all_reduce(each)
+    assert rows.grad is not None
+    return {"said": said.detach(), "x": rows.grad, **gradients, **dict(norm.named_buffers())}
+
+
+def foreign(rows: list[Row]) -> str:
+    """A method's batch norm that knows nothing of other processes."""
+    trainer = trainer_of("lora(rank=2)", PLAIN, rows)
+    trainer.model.delta.add_module("own", nn.BatchNorm1d(2).train())
+    with pytest.raises(RecipeError) as refused:
+        trainer.crew.check(trainer.model)
+    return str(refused.value)
+
+
+def lost(rows: list[Row], spec: str = "lora(rank=2)") -> str:
     """A clip that is not there when the second process wants it."""
-    return refusal_of(lambda: trained("lora(rank=2)", PLAIN, [replace(row, audio="none.wav") for row in rows[:2]]))
+    return refusal_of(lambda: trained(spec, PLAIN, [replace(row, audio="none.wav") for row in rows[:2]]))
 
 
 def alone_and_shared() -> dict[str, Any]:
@@ -167,6 +200,9 @@ def two(folder: Path) -> list[dict[str, Any]]:
         found: dict[str, Any] = {spec: trained(spec, PLAIN, rows) for spec in METHODS}
         found |= {task: trained("lora(rank=2)", task, rows_of(words, folder)) for task, words in TASKS.items()}
         found |= {"drops": trained('lora(rank=2, dropout=0.3) + child(choose="random")', PLAIN, rows, drops=True)}
+        found |= {"again": trained(NORMED, PLAIN, rows, again=True)}
+        found |= {"norm": normed((slice(0, 5), slice(5, 8))[int(os.environ["RANK"])])}
+        found |= {"norm of torch": foreign(rows), "lost beside a norm": lost(rows, NORMED)}
         return found | {"nan": broken(rows), "lost": lost(rows), "crew": alone_and_shared()}
 
     return in_two(work, folder / "found")
@@ -177,9 +213,6 @@ def test_every_method(spec: str, two: list[dict[str, Any]], folder: Path) -> Non
     with skipping():
         one = trainer_of(spec, PLAIN, rows_of(WORDS, folder))
     first, second = (each[spec] for each in two)
-    if spec.startswith(REFUSED):
-        assert first == second and "in one process" in first
-        return
     found = trained(spec, PLAIN, rows_of(WORDS, folder))
     assert isinstance(found, Trained) and isinstance(first, Trained), first
     same(found, first)
@@ -199,6 +232,22 @@ def test_every_task_is_here() -> None:
     assert {task.partition("(")[0] for task in TASKS} == set(registry.names("tasks")) - alone
 
 
+def test_statistics_of_a_batch_are_those_of_all_processes(two: list[dict[str, Any]], folder: Path) -> None:
+    found = trained(NORMED, PLAIN, rows_of(WORDS, folder), again=True)  # each block is passed twice
+    assert isinstance(found, Trained)
+    same(found, two[0]["again"])
+    whole = normed(slice(None))
+    for name in whole.keys() - {"said", "x"}:
+        torch.testing.assert_close(whole[name], two[0]["norm"][name])
+        torch.testing.assert_close(whole[name], two[1]["norm"][name])
+    for name in ("said", "x"):
+        torch.testing.assert_close(whole[name], torch.cat([each["norm"][name] for each in two]))
+
+
+def test_a_batch_norm_that_knows_of_no_other_process_is_refused(two: list[dict[str, Any]]) -> None:
+    assert all("'delta.own' normalises" in each["norm of torch"] for each in two)
+
+
 def test_dropout_is_drawn_by_each_and_the_numbers_stay_the_same(two: list[dict[str, Any]]) -> None:
     first, second = (each["drops"] for each in two)
     assert first.losses == second.losses
@@ -208,7 +257,8 @@ def test_dropout_is_drawn_by_each_and_the_numbers_stay_the_same(two: list[dict[s
 def test_what_one_refuses_ends_all(two: list[dict[str, Any]]) -> None:
     for each in two:
         assert each["nan"].startswith("NonFiniteError: step 1") and "clips" in each["nan"]
-        assert each["lost"].startswith("CorpusError") and "none.wav" in each["lost"]
+        for name in ("lost", "lost beside a norm"):
+            assert each[name].startswith("CorpusError") and "none.wav" in each[name]
         assert each["crew"]["refused"] == "CorpusError: the second one's"
 
 
