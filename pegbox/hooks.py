@@ -101,7 +101,9 @@ def both(first: Undo, second: Undo) -> Undo:
 
 
 def on(owner: Any, tensor: str, module: nn.Module) -> Undo:
-    order = list(owner._parameters)
+    order, before, own = list(owner._parameters), type(owner), None
+    if parametrize.is_parametrized(owner):  # a weight norm: the class that holds its properties is that of copies too
+        owner.__class__ = own = _class_like(before)
     parametrize.register_parametrization(owner, tensor, module, unsafe=True)
 
     def undo() -> None:
@@ -110,8 +112,16 @@ def on(owner: Any, tensor: str, module: nn.Module) -> Undo:
             for name in order:  # an optimiser's state is loaded by position
                 if name in owner._parameters:
                     owner._parameters[name] = owner._parameters.pop(name)
+        if parametrize.is_parametrized(owner) and type(owner) is own:
+            owner.__class__ = before
 
     return undo
+
+
+def _class_like(parametrized: type) -> type:
+    inherited = ("__dict__", "__weakref__")
+    members = {name: member for name, member in vars(parametrized).items() if name not in inherited}
+    return type(parametrized.__name__, parametrized.__bases__, members)
 
 
 def _by_name(block: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -11,19 +11,18 @@ x and y are both what goes in; at `memory` both are the pair (key, value), each 
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Final, Literal
 
 import torch
 from torch import Tensor, nn
 
+from pegbox.blocks import select_blocks
 from pegbox.errors import RecipeError, nearest
 
 STEM_ROLES: Final = ("wave", "conv", "frames")
 BELOW: Final = ("wave", "conv")  # those that stand before what a convolution front-end makes
 BLOCK_ROLES: Final = (*("enter", "q", "k", "v", "o", "memory", "attn", "norm1", "up", "down", "ffn", "norm2", "leave"),)
 Place = Literal["output", "input", "memory", "weights"]
-_NO_STACKS: Final[Mapping[str, range]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -64,20 +63,34 @@ class Sites:
     spectrogram: tuple[int, int] | None = None  # frames and bands, where `conv.0` is given (batch, 1, bands, frames)
     places: int | None = None  # frames of the longest clip, where a positional table ends
     projection: nn.Module | None = None  # what makes frames of a convolution front-end's features
-    held: tuple[tuple[Site, str], ...] = ()  # every tensor of the blocks and of the norms outside them
-    stacks: Mapping[str, range] = field(
-        default_factory=dict
-    )  # name → block numbers, in a network with several lists of blocks
+    held: tuple[tuple[Site, str], ...] = ()  # every tensor that the network reads, in its blocks and outside them
+    stacks: Mapping[str, range] = field(default_factory=dict)  # name → block numbers, where there are several lists
 
     def pool(self) -> Iterator[tuple[Site, str]]:
         """Yields every tensor of the chosen blocks, and of the norms outside them when all blocks are chosen.
 
-        A place and the tensor's name there, in the order of the network's own parameters.
+        A place and the tensor's name there, in the order of the network's own parameters. Norms of convolutions do
+        not count.
         """
         everything = len(self.chosen) == self.depth
         for site, tensor in self.held:
-            if everything or (site.block in self.chosen and site.home is not site.owner):
+            convolution = any(part.startswith("conv") for part in site.role.split("."))
+            norm = isinstance(site.owner, nn.LayerNorm) and not convolution
+            if (everything and norm) if site.home is None else site.block in self.chosen:
                 yield site, tensor
+
+    def outside(self) -> Iterator[tuple[Site, str]]:
+        """Yields every tensor that an encoder reads outside its blocks, as `pool` does.
+
+        Raises:
+            RecipeError: when only some blocks are chosen, or the network is no encoder.
+        """
+        if len(self.chosen) < self.depth:
+            raise RecipeError("outside=True goes with all blocks, and only some are chosen; leave one out")
+        found = [(site, tensor) for site, tensor in self.held if site.home is None]
+        if not found:
+            raise RecipeError(f"{self.family}: outside=True means an encoder, and this is none; leave it out")
+        yield from found
 
     def __call__(self, *roles: str) -> Iterator[Site]:
         """Yields the sites of these roles; `conv` means every convolution of the stem.
@@ -120,40 +133,6 @@ class Sites:
         if role.partition(".")[0] in vocabulary:
             raise RecipeError(f"{self.family} has no site '{role}'; it has {', '.join(self.roles)}")
         raise RecipeError(f"unknown site '{role}'{nearest(role, vocabulary)}")
-
-
-def select_blocks(text: str, depth: int, stacks: Mapping[str, range] = _NO_STACKS) -> tuple[int, ...]:
-    """Returns the block numbers that a range means: `6:` or `0,2,-1`; with stacks also `encoder.*` or `decoder.-2:`."""
-    chosen: set[int] = set()
-    for part in text.split(","):
-        stack, named, inner = part.strip().rpartition(".")
-        found = _in_range(inner, stacks.get(stack) if named else range(depth))
-        if found is None:
-            named_too = "".join(f", '{name}.*'" for name in stacks)
-            raise RecipeError(
-                f"blocks={text!r}: '{part}' is no block or range of a network with blocks 0 to {depth - 1}; "
-                f"write '6:', ':4', '-2:', '3' or '0,2,5:8'{named_too}"
-            )
-        chosen.update(found)
-    if not chosen:
-        raise RecipeError(f"blocks={text!r} selects none of the blocks 0 to {depth - 1}")
-    return tuple(sorted(chosen))
-
-
-def _in_range(text: str, blocks: range | None) -> range | None:
-    """Returns those of the blocks that a range such as `*`, `3` or `-2:` means, None where it means nothing."""
-    if blocks is None:
-        return None
-    try:
-        ends = [int(end) if end.strip() else None for end in (":" if text == "*" else text).split(":")]
-    except ValueError:
-        return None
-    if len(ends) == 2:
-        return blocks[slice(*ends)]
-    alone = ends[0] if len(ends) == 1 else None
-    if alone is None or not -len(blocks) <= alone < len(blocks):
-        return None
-    return range(blocks[alone], blocks[alone] + 1)
 
 
 class Mixing(nn.Module):

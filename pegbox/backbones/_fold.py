@@ -23,6 +23,7 @@ from pegbox.backbones._family import (
     Where,
     among,
 )
+from pegbox.backbones._held import held
 from pegbox.backbones._synthesis import Synthesis
 from pegbox.errors import CorpusError, RecipeError
 from pegbox.sites import Place, Site, Sites
@@ -205,49 +206,9 @@ def _in_blocks(table: Table, core: nn.Module) -> Sites:
         tuple(sites),
         tuple(range(depth)),
         norms_first=table.norms_first(config),
-        held=tuple(_held(table, core)),
+        held=tuple(held(table, core)),
         stacks=stacks,
     )
-
-
-def _held(table: Table, core: nn.Module) -> Iterator[tuple[Site, str]]:
-    """Yields every tensor of the blocks, in the core's order, and in a fold of the norms outside them.
-
-    The norms of convolutions do not count.
-    """
-    lists = [(stack, list(core.get_submodule(stack.blocks).children())) for stack in table.stacks]
-    blocks = [(stack, number, block) for stack, own in lists for number, block in enumerate(own)]
-    homes = {
-        f"{stack.blocks}.{inner}": (number, block, stack.label(inner))
-        for number, (stack, inner, block) in enumerate(blocks)
-    }
-    after = False  # whether the blocks have been passed
-    for path, owner in core.named_modules():
-        home = next((name for name in homes if path == name or path.startswith(f"{name}.")), None)
-        after = after or home is not None
-        number, block, label = homes[home] if home else (len(blocks) - 1 if after else None, owner, "")
-        if home is None and not _outer_norm(table, path, owner):
-            continue
-        place = Site(
-            role=path.removeprefix(f"{home}.") if home else path,
-            block=number,
-            entry=owner,
-            exit=owner,
-            place="output",
-            owner=owner,
-            input_width=0,
-            output_width=0,
-            home=block,
-            label=label,
-        )
-        for tensor, _ in owner.named_parameters(recurse=False):
-            if isinstance(table, Synthesis) or table.reads(f"{path}.{tensor}"):
-                yield place, tensor
-
-
-def _outer_norm(table: Table, path: str, owner: nn.Module) -> bool:
-    convolution = any(part.startswith("conv") for part in path.split("."))
-    return isinstance(table, Family) and isinstance(owner, nn.LayerNorm) and not convolution
 
 
 def digest(core: nn.Module, front: Front, unread: tuple[str, ...] = ()) -> str:

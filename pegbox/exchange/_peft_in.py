@@ -1,7 +1,7 @@
 """Folders of peft, taken over as a method here and its numbers."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +15,7 @@ from pegbox import surgery
 from pegbox.errors import RecipeError, WeightsError
 from pegbox.exchange._network import Network, known
 from pegbox.exchange._peft_out import CONFIG, ROOT, WEIGHTS
+from pegbox.methods.layernorm import NORMS
 from pegbox.registry import Call
 from pegbox.sites import Edit, Site
 
@@ -92,8 +93,10 @@ def _matched(stored: Stored, model: Network, kind: str) -> dict[str, Site]:
     """Returns the site of each stored path; all must lie behind one prefix, and none in a decoder."""
     family, core, sites = known(model)
     names = {id(module): name for name, module in core.named_modules()}
-    right: Any = (nn.LayerNorm,) if kind == "LN_TUNING" else (nn.Linear,)
+    norms = kind == "LN_TUNING"
+    right: Any = NORMS if norms else (nn.Linear,)
     own = {names[id(s.owner)]: s for s in sites.table if s.block is not None and isinstance(s.owner, right)}
+    own |= {names[id(s.owner)]: s for s, _ in sites.held if norms and s.home is None and isinstance(s.owner, right)}
     found: dict[str, Site] = {}
     prefixes: set[str] = set()
     for path in stored:
@@ -102,22 +105,29 @@ def _matched(stored: Stored, model: Network, kind: str) -> dict[str, Site]:
             raise RecipeError(f"peft has tuned '{path}', which is no site for this in the blocks of {family.name}")
         found[path] = own[tail]
         prefixes.add(path.removesuffix(tail))
+    outer = {name for name, site in own.items() if site.home is None}
+    left = outer - {names[id(site.owner)] for site in found.values()}
+    if left and left != outer:
+        raise RecipeError(
+            f"peft has tuned norms outside the blocks, but not {len(left)} of them, such as '{min(left)}'; "
+            "layernorm takes all or none"
+        )
     if len(prefixes) != 1 or any("decoder" in prefix for prefix in prefixes):
         raise RecipeError(f"peft has tuned modules behind {sorted(prefixes)}; here is one encoder and no decoder")
     return found
 
 
-def _spec(config: Mapping[str, Any], sites: Iterable[Site], depth: int) -> str:
+def _spec(config: Mapping[str, Any], sites: Collection[Site], depth: int) -> str:
     """Returns the method as a spec: one term for each set of blocks in which the same roles are tuned."""
     blocks: dict[str, set[int]] = {}
     for site in sites:
-        if site.block is not None:
+        if site.home is not None and site.block is not None:
             blocks.setdefault(site.role, set()).add(site.block)
     groups: dict[tuple[int, ...], list[str]] = {}
     for role, found in blocks.items():
         groups.setdefault(tuple(sorted(found)), []).append(role)
     name, options = _options(config)
-    terms = []
+    terms = ["layernorm(at=[], outside=True)"] if any(site.home is None for site in sites) else []
     for numbers, roles in groups.items():
         given = {**options, "at": roles}
         if len(numbers) < depth:

@@ -59,9 +59,14 @@ def draw(module: nn.Module, deviation: float) -> None:
             nn.init.zeros_(part.bias)
 
 
+def shift(site: Site, tensor: str) -> Edit:
+    """Returns one trained difference to a tensor that a site's module has."""
+    return on(site, tensor, Shift(getattr(site.owner, tensor)))
+
+
 def shifts(sites: Iterable[Site], *tensors: str) -> Iterator[Edit]:
     """Yields one trained difference to each of these tensors that a site's module has."""
     for site in sites:
         for tensor in tensors:
             if owned(site, tensor):
-                yield on(site, tensor, Shift(getattr(site.owner, tensor)))
+                yield shift(site, tensor)

@@ -248,6 +248,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "moa": ("moa(experts=3, size=2, slots=2)", 'moa(experts=2, size=3, route="dense", at=["attn", "ffn"], scale=2)'),
     "compacter": ("compacter(n=4)", 'compacter(size=6, n=2, at=["ffn"])'),
+    "bitfit": ("bitfit", "bitfit(outside=True)"),
+    "layernorm": ("layernorm", "layernorm(outside=True)"),
     "ia3": ("ia3", f"ia3(at={LINEAR})"),
     "top_blocks": ("top_blocks(count=2)",),
     "loreft": ("loreft(rank=2)", 'loreft(positions="first", count=2)', 'loreft(rank=3, positions="last")'),

@@ -19,6 +19,7 @@ TO_PEFT = (
     "lora_fa(rank=2)",
     "ia3",
     "layernorm",
+    "layernorm(outside=True)",
     "lora(rank=2) + weighted_sum",
     'lora(rank=2) + lora(rank=2, at=["up"], blocks="0")',
 )
@@ -117,6 +118,10 @@ FROM_PEFT = {
         'ia3(at=["k", "down"])',
     ),
     "layernorm": (lambda: peft.LNTuningConfig(target_modules=["final_layer_norm"]), 'layernorm(at=["norm2"])'),
+    "all norms but one a block": (
+        lambda: peft.LNTuningConfig(target_modules=["layer_norm"]),
+        'layernorm(at=[], outside=True) + layernorm(at=["norm1"])',
+    ),
 }
 
 
@@ -164,7 +169,7 @@ def test_there_and_back_gives_every_bit(tmp_path):
         (lambda: peft.LoraConfig(target_modules=["q_proj"], bias="all"), "bias='all'"),
         (lambda: peft.LoraConfig(target_modules=["q_proj"], init_lora_weights="pissa"), "init_lora_weights='pissa'"),
         (lambda: peft.LoraConfig(target_modules=["projection"]), "'feature_projection.projection', which is no site"),
-        (lambda: peft.LNTuningConfig(target_modules=["layer_norm"]), "which is no site"),
+        (lambda: peft.LNTuningConfig(target_modules=["encoder.layer_norm"]), "but not 8 of them"),
         (lambda: peft.HRAConfig(r=2, target_modules=["q_proj"]), "peft's type HRA"),
         (
             lambda: peft.IA3Config(target_modules=["intermediate_dense"], feedforward_modules=["intermediate_dense"]),

@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from pegbox.backbones import families, find_sites
+from pegbox.blocks import select_blocks
 from pegbox.delta import Delta, Term
 from pegbox.errors import RecipeError
-from pegbox.sites import BLOCK_ROLES, STEM_ROLES, around, in_order, on, owned, select_blocks
+from pegbox.sites import BLOCK_ROLES, STEM_ROLES, around, in_order, on, owned
 
 LENGTHS = (6000, 4000)
 SITES = [(variant, site.name) for variant in VARIANTS for site in backbone(variant).sites().table]

@@ -9,10 +9,11 @@ from torch.testing import assert_close
 import pegbox
 from pegbox import registry, surgery
 from pegbox.backbones import find_sites, tables
+from pegbox.blocks import select_blocks
 from pegbox.delta import Delta, Term
 from pegbox.errors import RecipeError
 from pegbox.exchange import export_peft, import_peft
-from pegbox.sites import Mixing, around, on, select_blocks
+from pegbox.sites import Mixing, around, on
 
 REFUSALS = (  # of methods that have no place on a network
     *("has no site", "between the network and a head", "peft: the library is not installed", "no linear module"),
