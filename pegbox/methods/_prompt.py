@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from pegbox.errors import RecipeError
 from pegbox.methods._parts import check_length
+from pegbox.methods._shared import Shared
 from pegbox.sites import Edit, Prompts, Sites, before
 
 
@@ -27,8 +28,11 @@ def pseudo_features(name: str, sites: Sites, length: int) -> Iterator[Edit]:
     yield from passing(sites, Own(name, length, sites, "normal", through))
 
 
-class Own(Prompts):
-    """Trained prompts of one block."""
+class Own(Prompts, Shared):
+    """Trained prompts of one block. `start="states"`: what the first batch in training brings, as real frames are.
+
+    Each is the mean of the frames of all clips that stand at every `length`-th place, so that no two are alike.
+    """
 
     passes = False  # whether the next block goes on with what this one makes of them
 
@@ -44,12 +48,28 @@ class Own(Prompts):
             nn.init.xavier_uniform_(self.frames.data[None])
         if start == "normal":
             nn.init.normal_(self.frames)
+        self.waits = start == "states"
         self.through = (through,)  # in a tuple: the network's own, and no part of the method
         self.after = dict[int, Tensor]()  # what each block made of them, until the next one takes it
 
     def forward(self, x: Tensor) -> Tensor:  # (batch, time, width) → (batch, prompts, width)
         """Returns the same prompts for every clip."""
+        if self.waits and self.training and torch.is_grad_enabled():
+            self._begin(x)
         return self._mapped().to(x.dtype).expand(len(x), -1, -1)
+
+    @torch.no_grad()
+    def _begin(self, x: Tensor) -> None:  # (batch, time, width)
+        self.waits = False
+        if self.frames.any():  # they have begun before an interruption
+            return
+        x, real = x.float(), torch.ones_like(x[..., :1]) if self.real is None else self.real[..., None]
+        places = torch.arange(x.shape[1], device=x.device) % len(self.frames)
+        rows = torch.cat([x * real, real.float()], -1).sum(0)  # (time, width + 1)
+        told = self.total(rows.new_zeros(len(self.frames), rows.shape[1]).index_add_(0, places, rows))
+        whole, count = told.sum(0, keepdim=True), told[:, -1:]
+        told = torch.where(count > 0, told, whole)  # clips with fewer frames than prompts leave some without any
+        self.frames.copy_(told[:, :-1] / told[:, -1:])
 
     def _mapped(self) -> Tensor:  # (prompts, width), or (1, prompts, width)
         through = self.through[0]

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from pegbox.errors import RecipeError
 from pegbox.methods._adapter import check_frames
-from pegbox.methods._norm import BatchNorm
 from pegbox.methods._parts import Affine, norm_in_fp32
+from pegbox.methods._shared import BatchNorm
 from pegbox.sites import Edit, Mixing, Site, Sites, around
 
 

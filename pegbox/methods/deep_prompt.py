@@ -10,10 +10,14 @@ from pegbox.sites import Edit, Sites, before
 
 @dataclass(frozen=True)
 class DeepPrompt:
-    """`length` frames a block, behind the positional convolution; heads never see them. Not the identity."""
+    """`length` frames a block, behind the positional convolution; heads never see them. Not the identity.
+
+    `start="states"`: means of the block's own frames in the first batch in training, so that prompts are like frames
+    from the first step on; "uniform" as visual prompt tuning draws them.
+    """
 
     length: int = 10
-    start: Literal["ones", "uniform", "zeros"] = "uniform"
+    start: Literal["states", "ones", "uniform", "zeros"] = "states"
 
     def plan(self, sites: Sites) -> Iterator[Edit]:
         """Yields the prompts of each block."""

@@ -10,10 +10,13 @@ from pegbox.sites import Edit, Sites
 
 @dataclass(frozen=True)
 class ShallowPrompt:
-    """`length` frames, behind the positional convolution; heads never see them. Not the identity."""
+    """`length` frames, behind the positional convolution; heads never see them. Not the identity.
+
+    `start="states"`: means of the frames that enter the first block in the first batch in training.
+    """
 
     length: int = 10
-    start: Literal["ones", "uniform", "zeros"] = "uniform"
+    start: Literal["states", "ones", "uniform", "zeros"] = "states"
 
     def plan(self, sites: Sites) -> Iterator[Edit]:
         """Yields the prompts of the first block, and their passage through the following ones."""

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pegbox.errors import PegboxError, RecipeError
-from pegbox.methods._norm import BatchNorm
+from pegbox.methods._shared import BatchNorm, Shared
 
 T = TypeVar("T")
 Outputs = tuple[Tensor, Tensor]  # logits (clips, …) or (clips, time, …), frames (clips,)
@@ -34,7 +34,7 @@ class Crew:
         self.device: torch.device = accelerator.device
         self.count: int = accelerator.num_processes
         self.index: int = accelerator.process_index
-        self._norms: list[BatchNorm] = []
+        self._shared: list[Shared] = []
 
     @property
     def first(self) -> bool:
@@ -78,7 +78,7 @@ class Crew:
     def check(self, model: nn.Module) -> None:
         """Refuses what looks across the clips of a batch before the loss does, and cannot do so over processes."""
         norms = {name: each for name, each in model.named_modules() if isinstance(each, _BatchNorm) and each.training}
-        self._norms = [each for each in norms.values() if isinstance(each, BatchNorm)]
+        self._shared = [each for each in model.modules() if isinstance(each, Shared)]
         alone = [name for name, each in norms.items() if not isinstance(each, BatchNorm)]
         if alone and self.count > 1:
             raise RecipeError(
@@ -93,9 +93,10 @@ class Crew:
         if self.count == 1:
             return compute(read(clips))
         own, live = self.share(clips), list[Outputs]()
-        batch = self.together(lambda: read(own or clips[:1])) if self._norms else None  # no pass fails before it begins
-        for norm in self._norms:
-            norm.counts = bool(own)
+        asking = [each for each in self._shared if each.waits]
+        batch = self.together(lambda: read(own or clips[:1])) if asking else None  # no pass fails before it begins
+        for each in asking:
+            each.counts = bool(own)
 
         def work() -> Outputs | None:
             if own or batch is not None:
@@ -124,7 +125,7 @@ class Crew:
 
     @contextmanager
     def own_part(self, *place: int) -> Iterator[None]:
-        """Within it each process of several draws for itself, and batch norms are those of all processes.
+        """Within it each process of several draws for itself, and what looks at a batch looks at all of it.
 
         Behind it all draw from where they were, in step.
         """
@@ -135,15 +136,15 @@ class Crew:
         told = " ".join(map(str, (*place, self.index)))
         with torch.random.fork_rng(devices):
             torch.manual_seed(int.from_bytes(blake2b(told.encode(), digest_size=7).digest()))
-            self._share_norms(True)
+            self._pass_together(True)
             try:
                 yield
             finally:
-                self._share_norms(False)
+                self._pass_together(False)
 
-    def _share_norms(self, shared: bool) -> None:
-        for norm in self._norms:
-            norm.shared = shared
+    def _pass_together(self, shared: bool) -> None:
+        for each in self._shared:
+            each.shared = shared
 
 
 def accelerator() -> Accelerator:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import transformers
-from _models import SPEECH, alone, backbone, batch, library_states, network
+from _models import SPEECH, alone, backbone, batch, library_states, network, same
 
 import pegbox
 from pegbox.backbones import Front, families, from_config
@@ -76,7 +76,9 @@ def test_the_gate_over_all_frames_is_the_one_that_padding_moves():
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("spec", ["prefix(length=3)", "deep_prompt(length=3)", "shallow_prompt(length=3)"])
+@pytest.mark.parametrize(
+    "spec", ["prefix(length=3)", 'deep_prompt(length=3, start="uniform")', 'shallow_prompt(length=3, start="uniform")']
+)
 @pytest.mark.parametrize(
     "variant",
     [
@@ -132,6 +134,42 @@ def test_shallow_prompts_pass_through_all_blocks_and_deep_ones_do_not():
     shallow, deep = outs.values()
     assert torch.equal(shallow[1], deep[1])
     assert not torch.allclose(shallow[2], deep[2])
+
+
+@pytest.mark.parametrize("spec", ["deep_prompt(length=3)", "shallow_prompt(length=3)"])
+def test_prompts_begin_as_means_of_the_frames_of_the_first_batch_in_training(spec):
+    model = backbone("hubert-layer-post")
+    first = model.stem(*batch(*LENGTHS))
+    delta = pegbox.attach(model, spec)
+    frames = next(delta.parameters())
+    with torch.no_grad():
+        model(*batch(*LENGTHS))
+    delta.eval()
+    model(*batch(*LENGTHS))
+    assert not frames.any()
+    delta.train()
+    model(*batch(*LENGTHS))
+    for place in range(3):
+        real = [x[mask][place::3] for x, mask in zip(first.x, first.mask, strict=True)]
+        torch.testing.assert_close(frames[place].detach(), torch.cat(real).mean(0))
+    begun = delta.tensors()
+    assert all(tensor.any() for tensor in begun.values())
+    model(*alone(6000))
+    assert same(begun, delta.tensors())
+    delta.detach()
+    again = pegbox.attach(model, spec).load_tensors(begun).train()
+    model(*alone(6000))
+    assert same(begun, again.tensors())
+
+
+def test_more_prompts_than_frames_begin_as_the_mean_of_all():
+    model = backbone("hubert-layer-post")
+    time = model.stem(*alone(1000)).x.shape[1]
+    delta = pegbox.attach(model, f"deep_prompt(length={time + 2})")
+    model(*alone(1000))
+    frames = next(delta.parameters()).detach()
+    torch.testing.assert_close(frames[-1], frames[:time].mean(0))
+    torch.testing.assert_close(frames[-1], frames[-2])
 
 
 def test_frames_count_and_heads_never_see_prompts():

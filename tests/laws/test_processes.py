@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from pegbox import methods, registry, tasks
 from pegbox.delta import Delta
 from pegbox.errors import CorpusError, NonFiniteError, RecipeError
-from pegbox.methods._norm import BatchNorm
+from pegbox.methods._shared import BatchNorm
 from pegbox.recipe import Train
 from pegbox.rows import Row
 from pegbox.training.crew import Crew, accelerator

@@ -1,4 +1,4 @@
-"""Batch norm over a batch that several processes share."""
+"""Modules that look at all rows of a batch, where several processes share it: batch norm, and a sum over all."""
 
 from typing import Any
 
@@ -7,24 +7,34 @@ from torch import Tensor, nn
 from torch.distributed import ReduceOp, all_reduce
 
 
-class BatchNorm(nn.BatchNorm1d):
-    """Normalises over all rows of a batch, also those that other processes hold where `shared` says that some do.
+class Shared(nn.Module):
+    """A module that wants to know what all processes hold. Who shares a batch tells it so for each pass."""
+
+    shared = False  # whether other processes pass here with this one now, forward and backward
+    counts = True  # whether its rows belong to the batch; a process without clips of its own passes with others'
+    waits = True  # whether it asks the others at all
+
+    def total(self, own: Tensor) -> Tensor:
+        """Returns the sum over the processes, through which gradients flow."""
+        if not self.shared:
+            return own
+        total: Tensor = Sum.apply(own * float(self.counts))  # type: ignore[no-untyped-call]
+        return total
+
+
+class BatchNorm(nn.BatchNorm1d, Shared):
+    """Normalises over all rows of a batch, also those that other processes hold.
 
     Torch's own for several processes works on GPUs alone.
     """
-
-    shared = False  # whether other processes pass here with this one now, forward and backward
-    counts = True  # whether these rows belong to the batch; a process without clips of its own passes with others'
 
     def forward(self, x: Tensor) -> Tensor:  # (rows, channels) → (rows, channels)
         """Returns the rows normalised, and lets the running statistics follow those of the batch."""
         if not (self.training and self.shared):
             return super().forward(x)
-        counts = float(self.counts)
-        told = torch.cat([x.new_full((1,), len(x)), x.sum(0)]) * counts
-        total: Tensor = Sum.apply(told)  # type: ignore[no-untyped-call]
-        rows, mean = total[:1], total[1:] / total[:1]
-        squares: Tensor = Sum.apply((x - mean).square().sum(0) * counts)  # type: ignore[no-untyped-call]
+        told = self.total(torch.cat([x.new_full((1,), len(x)), x.sum(0)]))
+        rows, mean = told[:1], told[1:] / told[:1]
+        squares = self.total((x - mean).square().sum(0))
         variance = squares / rows
         self._follow(mean.detach(), (squares / (rows - 1).clamp(min=1)).detach())
         return (x - mean) * (variance + self.eps).rsqrt() * self.weight + self.bias
