@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -20,6 +21,8 @@ class Parallel:
     size: int | None = None
     scale: float = 4.0
     learned_scale: bool = False
+
+    learning_rate: ClassVar[float] = 1e-4  # the paper's; the scale makes every step so much larger
 
     def plan(self, sites: Sites) -> Iterator[Edit]:
         """Yields one bottleneck a block."""
