@@ -218,7 +218,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "unipelt": ("unipelt(rank=2, length=2, size=4)",),
     "mam": ("mam(length=2, size=4)",),
     "prefix": ("prefix(length=3)", "prefix(length=2, projection=4, deviation=1, dropout=0.2)"),
-    "deep_prompt": ("deep_prompt(length=3)", 'deep_prompt(length=2, start="ones")', 'deep_prompt(start="uniform")'),
+    "deep_prompt": ("deep_prompt(length=3)", 'deep_prompt(length=2, start="ones")'),
     "shallow_prompt": ("shallow_prompt(length=3)",),
     "conv_adapter": (
         "conv_adapter(squeeze=4)",

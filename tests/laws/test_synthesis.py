@@ -17,7 +17,7 @@ from pegbox.sites import Mixing, around, on
 
 REFUSALS = (  # of methods that have no place on a network
     *("has no site", "between the network and a head", "peft: the library is not installed", "no linear module"),
-    *("only its weight and bias can be edited", "looks across frames"),
+    *("only its weight and bias can be edited", "looks across frames", "outside=True means an encoder"),
 )
 NO_GRADIENT = ("freed.posterior_encoder", "freed.duration_predictor")  # of VITS: only the library's training has them
 WIDER = {("speecht5", "ipet(prompts=2, size=4)"): "ipet(prompts=2, size=8)"}  # four drawn ReLUs are shut by chance
