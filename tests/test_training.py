@@ -196,11 +196,11 @@ def test_a_method_may_ask_for_a_multiple_of_its_rate(hubert: Path, tones: Path, 
 
 def test_scaled_adapters_learn_at_a_tenth_of_the_rate(hubert: Path, tones: Path) -> None:
     peaks = {}
-    for spec in ("parallel(size=2)", "mam(length=2, size=2)"):
+    for spec in ("parallel(size=2)", "mam(length=2, size=2)", "e_adapter(size=2)"):
         trainer, _ = trainer_of(recipe_of(hubert, tones, spec))
         own = {group["name"]: group["peak"] for group in trainer.optimizer.param_groups}
         peaks |= {name: peak for name, peak in own.items() if name.startswith("delta.")}
-    slow = {name for name in peaks if ".down." in name or ".up." in name}
+    slow = {name for name in peaks if any(part in name for part in (".down.", ".up.", ".norm."))}
     assert slow < peaks.keys() and {peaks[name] for name in slow} == {1e-4}
     assert {peaks[name] for name in peaks.keys() - slow} == {1e-3}
 

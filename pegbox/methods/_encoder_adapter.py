@@ -1,6 +1,7 @@
 """E-adapters: bottlenecks after the FFN whose output is normed (Otake et al., 2023, arXiv:2212.02780)."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -8,6 +9,8 @@ from torch.nn import functional as F
 from pegbox.errors import RecipeError
 from pegbox.methods._parts import Affine, draw, norm_in_fp32
 from pegbox.sites import Edit, Site, Sites, around
+
+_SLOWER: Final = 0.1
 
 
 def encoder_adapters(name: str, sites: Sites, size: int) -> Iterator[Edit]:
@@ -19,7 +22,7 @@ def encoder_adapters(name: str, sites: Sites, size: int) -> Iterator[Edit]:
 
 
 class Normed(nn.Module):
-    """y plus the normed output of a bottleneck."""
+    """y plus the normed output of a bottleneck, which learns at a tenth of the rate: the norm makes much of little."""
 
     def __init__(self, name: str, site: Site, size: int) -> None:
         super().__init__()
@@ -28,6 +31,7 @@ class Normed(nn.Module):
         self.down, self.up = Affine(site.output_width, size), Affine(size, site.output_width)
         self.norm = nn.LayerNorm(site.output_width)
         draw(self, 1e-3)
+        self.rates = {name: _SLOWER for name, _ in self.named_parameters()}
 
     def forward(self, _: Tensor, y: Tensor) -> Tensor:  # (batch, time, in), (batch, time, out)
         """Returns y with the normed bottleneck added."""
