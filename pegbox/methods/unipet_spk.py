@@ -38,10 +38,11 @@ class GatedPrompts(Prompts):
 
     def __init__(self, length: int, sites: Sites) -> None:
         super().__init__()
-        self.own, self.gate = Own("unipet_spk", length, sites, "uniform"), Gate(sites.width)
+        self.own, self.gate = Own("unipet_spk", length, sites, "states"), Gate(sites.width)
 
     def forward(self, x: Tensor) -> Tensor:  # (batch, time, width) → (batch, prompts, width)
         """Returns as much of the prompts as the clip opens."""
+        self.own.real = self.real
         prompts: Tensor = self.own(x) * self.gate(x, self.real)
         return prompts
 

@@ -6,7 +6,9 @@ import transformers
 from _models import SPEECH, alone, backbone, batch, library_states, network, same
 
 import pegbox
+from pegbox import methods
 from pegbox.backbones import Front, families, from_config
+from pegbox.delta import Delta
 from pegbox.errors import RecipeError
 
 LENGTHS = (6000, 4000)
@@ -136,28 +138,32 @@ def test_shallow_prompts_pass_through_all_blocks_and_deep_ones_do_not():
     assert not torch.allclose(shallow[2], deep[2])
 
 
-@pytest.mark.parametrize("spec", ["deep_prompt(length=3)", "shallow_prompt(length=3)"])
+@pytest.mark.parametrize("spec", ["deep_prompt(length=3)", "shallow_prompt(length=3)", "unipet_spk(length=3)"])
 def test_prompts_begin_as_means_of_the_frames_of_the_first_batch_in_training(spec):
     model = backbone("hubert-layer-post")
     first = model.stem(*batch(*LENGTHS))
-    delta = pegbox.attach(model, spec)
-    frames = next(delta.parameters())
+
+    def edited():
+        return Delta(model.core, methods.plan(methods.parse(spec), model.sites()), model.family.unused)
+
+    delta = edited()
+    every = [tensor for name, tensor in delta.named_parameters() if name.endswith("frames")]
     with torch.no_grad():
         model(*batch(*LENGTHS))
     delta.eval()
     model(*batch(*LENGTHS))
-    assert not frames.any()
+    assert every and not any(frames.any() for frames in every)
     delta.train()
     model(*batch(*LENGTHS))
     for place in range(3):
         real = [x[mask][place::3] for x, mask in zip(first.x, first.mask, strict=True)]
-        torch.testing.assert_close(frames[place].detach(), torch.cat(real).mean(0))
+        torch.testing.assert_close(every[0][place].detach(), torch.cat(real).mean(0))
     begun = delta.tensors()
-    assert all(tensor.any() for tensor in begun.values())
+    assert all(frames.any() for frames in every)
     model(*alone(6000))
     assert same(begun, delta.tensors())
     delta.detach()
-    again = pegbox.attach(model, spec).load_tensors(begun).train()
+    again = edited().load_tensors(begun).train()
     model(*alone(6000))
     assert same(begun, again.tensors())
 
