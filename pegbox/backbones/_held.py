@@ -6,7 +6,7 @@ from torch import nn
 
 from pegbox.backbones._family import Family, Where
 from pegbox.backbones._synthesis import Synthesis
-from pegbox.sites import BELOW, Site
+from pegbox.sites import Site
 
 
 def held(table: Family | Synthesis, core: nn.Module) -> Iterator[tuple[Site, str]]:
@@ -46,10 +46,9 @@ def held(table: Family | Synthesis, core: nn.Module) -> Iterator[tuple[Site, str
 
 
 def _convolutions(stem: Mapping[str, Where]) -> dict[str, str]:
-    """Returns the roles of what stands before a front-end's features, by the path of its module."""
-    below = {role: where for role, where in stem.items() if role.partition(".")[0] in BELOW}
-    paths = {role: where if isinstance(where, str) else getattr(where, "module", "") for role, where in below.items()}
-    return {path: role for role, path in paths.items() if path and role != "wave"}
+    """Returns the roles of a front-end's convolutions, by the path of each one's module."""
+    convolutions = {role: where for role, where in stem.items() if role.partition(".")[0] == "conv"}
+    return {where if isinstance(where, str) else getattr(where, "module", ""): r for r, where in convolutions.items()}
 
 
 def _role(path: str, convolutions: Mapping[str, str]) -> str:

@@ -1,16 +1,13 @@
 """E-adapters: bottlenecks after the FFN whose output is normed (Otake et al., 2023, arXiv:2212.02780)."""
 
 from collections.abc import Iterator
-from typing import Final
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pegbox.errors import RecipeError
-from pegbox.methods._parts import Affine, draw, norm_in_fp32
+from pegbox.methods._parts import Affine, draw, norm_in_fp32, slow_down
 from pegbox.sites import Edit, Site, Sites, around
-
-_SLOWER: Final = 0.1
 
 
 def encoder_adapters(name: str, sites: Sites, size: int) -> Iterator[Edit]:
@@ -31,7 +28,7 @@ class Normed(nn.Module):
         self.down, self.up = Affine(site.output_width, size), Affine(size, site.output_width)
         self.norm = nn.LayerNorm(site.output_width)
         draw(self, 1e-3)
-        self.rates = {name: _SLOWER for name, _ in self.named_parameters()}
+        slow_down(self)
 
     def forward(self, _: Tensor, y: Tensor) -> Tensor:  # (batch, time, in), (batch, time, out)
         """Returns y with the normed bottleneck added."""

@@ -2,15 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
 
 from torch import nn
 
 from pegbox.methods._adapter import Adapter, share
+from pegbox.methods._parts import slow_down
 from pegbox.methods._prefix import prefixes
 from pegbox.sites import Edit, Sites, around
-
-_SLOWER: Final = 0.1  # the scale makes every step so much larger
 
 
 @dataclass(frozen=True)
@@ -31,6 +29,5 @@ class Mam:
             size = share(self.size, site.input_width, 2)
             adapter = Adapter("mam", site, size, "relu", parallel=True, scale=self.scale)
             nn.init.zeros_(adapter.down.bias)
-            for part in (adapter.down, adapter.up):
-                part.rates = dict.fromkeys(("weight", "bias"), _SLOWER)  # type: ignore[assignment]
+            slow_down(adapter)  # its scale makes every step so much larger
             yield around(site, adapter)

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pegbox.errors import PegboxError, RecipeError
-from pegbox.methods._shared import BatchNorm, Shared
+from pegbox.methods._shared import Shared
 
 T = TypeVar("T")
 Outputs = tuple[Tensor, Tensor]  # logits (clips, …) or (clips, time, …), frames (clips,)
@@ -77,9 +77,9 @@ class Crew:
 
     def check(self, model: nn.Module) -> None:
         """Refuses what looks across the clips of a batch before the loss does, and cannot do so over processes."""
-        norms = {name: each for name, each in model.named_modules() if isinstance(each, _BatchNorm) and each.training}
         self._shared = [each for each in model.modules() if isinstance(each, Shared)]
-        alone = [name for name, each in norms.items() if not isinstance(each, BatchNorm)]
+        norms = {name: each for name, each in model.named_modules() if isinstance(each, _BatchNorm)}
+        alone = [name for name, each in norms.items() if each.training and not isinstance(each, Shared)]
         if alone and self.count > 1:
             raise RecipeError(
                 f"'{alone[0]}' normalises over the clips of a batch, which {self.count} processes share; "
